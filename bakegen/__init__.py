@@ -1,0 +1,1 @@
+"""bakegen: families of container images from one manifest."""

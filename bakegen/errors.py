@@ -1,0 +1,111 @@
+"""Problems: what is wrong in the user's input, where, and how to mend it.
+
+In: facts about a mistake. Out: `Problem`s, the exceptions that carry them, and their text for a terminal.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a file: the path as the user knows it (relative to the project root), line and column from 1.
+
+    Line 0 means the file as a whole; column 0 means that the line is known but not the column (Jinja has none).
+    """
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        parts = [self.file]
+        if self.line:
+            parts.append(str(self.line))
+            if self.column:
+                parts.append(str(self.column))
+        return ":".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake of the user: `code` is stable (kebab-case, documented in docs/errors.md)."""
+
+    code: str
+    message: str
+    position: Position | None = None
+    source: str = ""  # the line of the file that `position` names, without its newline
+    length: int = 1  # columns to underline
+    hint: str = ""
+
+    @property
+    def sort_key(self) -> tuple[str, int, int, str, str]:
+        """Order by place, then code, so that output never depends on the order of discovery."""
+        where = self.position or Position("")
+        return (where.file, where.line, where.column, self.code, self.message)
+
+
+class BakegenError(Exception):
+    """The user's input cannot be used; carries every problem found, sorted, each once."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        unique: dict[tuple[Position | None, str, str], Problem] = {}
+        for problem in problems:
+            unique.setdefault((problem.position, problem.code, problem.message), problem)
+        self.problems: tuple[Problem, ...] = tuple(sorted(unique.values(), key=lambda p: p.sort_key))
+        super().__init__("\n".join(f"{p.position or 'bakegen'}: {p.message} [{p.code}]" for p in self.problems))
+
+
+def fail(
+    code: str, message: str, *, position: Position | None = None, source: str = "", length: int = 1, hint: str = ""
+) -> BakegenError:
+    """Return (not raise) a `BakegenError` of one problem."""
+    return BakegenError(
+        [Problem(code=code, message=message, position=position, source=source, length=length, hint=hint)]
+    )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return 'did you mean "x"?' for the nearest known word, or the short list of them all."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    if not names:
+        return ""
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"known here: {shown}"
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters spelt as escapes, so that no input can steer the user's terminal."""
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def format_problem(problem: Problem) -> str:
+    """Return the problem as several lines: place and message, the source line underlined, the hint."""
+    where = f"{problem.position}: " if problem.position else ""
+    lines = [f"{where}{printable(problem.message)} [{problem.code}]"]
+    if problem.position and problem.position.line and problem.source.strip():
+        number = str(problem.position.line)
+        gutter = " " * len(number)
+        source = printable(problem.source).replace("\t", " ")
+        lines += [f"{gutter} |", f"{number} | {_clip(source, problem.position.column)[0]}"]
+        if problem.position.column:
+            shown, column = _clip(source, problem.position.column)
+            length = max(1, min(problem.length, len(shown) - column + 1))
+            lines.append(f"{gutter} | {' ' * (column - 1)}^{'~' * (length - 1)}")
+    if problem.hint:
+        lines.append(f"  = help: {printable(problem.hint)}")
+    return "\n".join(lines)
+
+
+def _clip(source: str, column: int, width: int = 160) -> tuple[str, int]:
+    """Return a window of at most `width` characters around `column`, and the column inside that window."""
+    if len(source) <= width:
+        return source, column
+    start = max(0, column - width // 2)
+    return source[start : start + width], column - start
