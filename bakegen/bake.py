@@ -1,0 +1,257 @@
+"""Turn the graph into `docker-bake.hcl`.
+
+In: a `Graph`. Out: the text of the bake file, from the template `docker-bake.hcl.j2`. What targets have in common
+stands once, in blocks that they inherit: one for an image, one for the targets of one Dockerfile.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bakegen import hcl
+from bakegen.expand import word
+from bakegen.graph import Graph, Group
+from bakegen.hcl import Call, Name
+from bakegen.model import Manifest, Target
+
+BAKE_FILE = "docker-bake.hcl"
+BAKE_TEMPLATE = "docker-bake.hcl.j2"
+
+# Bake merges these key by key when a target inherits; everything else is replaced or appended whole
+# (https://docs.docker.com/build/bake/inheritance/), so only these are shared in part.
+_MERGED = frozenset({"args", "labels", "contexts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One attribute of a block, as HCL."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One `target` block, or a shared one that others inherit (its name begins with `_`)."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What one image family adds to the bake file."""
+
+    image: str
+    manifest: str
+    description: str
+    constants: tuple[Entry, ...]
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BakeVariable:
+    """A `variable` block."""
+
+    name: str
+    default: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class BakeModel:
+    """All that the bake template writes."""
+
+    variables: tuple[BakeVariable, ...]
+    groups: tuple[Entry, ...]
+    sections: tuple[Section, ...]
+
+
+def bake_attributes(target: Target) -> dict[str, Any]:
+    """Return the attributes of a bake target as they would stand in it without inheritance."""
+    attributes: dict[str, Any] = {}
+    if target.context != ".":
+        attributes["context"] = target.context
+    attributes["dockerfile"] = dockerfile_attribute(target)
+    links = {parent.reference: f"target:{parent.target}" for parent in target.parents if parent.target}
+    attributes |= {
+        "contexts": {**links, **target.contexts},
+        "args": dict(target.args),
+        "labels": dict(target.labels),
+        "annotations": [f"{name}={value}" for name, value in target.annotations.items()],
+        "platforms": list(target.platforms),
+        "secret": list(target.secrets),
+        "ssh": list(target.ssh),
+        "cache-from": list(target.cache_from),
+        "cache-to": list(target.cache_to),
+        "attest": list(target.attest),
+    }
+    if not target.publish:
+        attributes["output"] = ["type=cacheonly"]
+    attributes |= target.bake
+    if target.publish:
+        attributes["tags"] = list(target.tags)
+    return {name: value for name, value in attributes.items() if value not in ({}, [], "")}
+
+
+def dockerfile_attribute(target: Target) -> str:
+    """Return where bake finds the Dockerfile: from the context, as bake reads it, or from the working directory."""
+    if target.context == ".":
+        return target.dockerfile
+    if "://" in target.context:
+        return f"cwd://{target.dockerfile}"
+    return posixpath.relpath(target.dockerfile, target.context)
+
+
+def bake_model(graph: Graph) -> BakeModel:
+    """Return the content of the bake file."""
+    variables = [
+        BakeVariable(
+            variable.bake_name,
+            hcl.quoted(variable.default, {}),
+            variable.description or f"{variable.name} of {manifest.image}",
+        )
+        for manifest in graph.manifests
+        for variable in manifest.variables.values()
+    ]
+    return BakeModel(
+        variables=tuple(variables),
+        groups=tuple(_group_entry(graph, group) for group in graph.groups),
+        sections=tuple(_section(graph, manifest) for manifest in graph.manifests),
+    )
+
+
+def _group_entry(graph: Graph, group: Group) -> Entry:
+    """Return a group; members that lack every platform asked for by BAKEGEN_PLATFORMS leave it at bake time."""
+    named = {other.name: other for other in graph.groups if other.kind == "image"}
+    calls: list[Any] = []
+    loose: Iterable[str] = group.members
+    if group.kind == "default":
+        images = [named[name] for name in map(word, graph.by_image) if name in named]
+        whole = [image for image in images if set(image.members) <= set(group.members)]
+        covered = {member for image in whole for member in image.members}
+        loose = [member for member in group.members if member not in covered]
+        if whole:
+            calls.append([image.name for image in whole])
+    by_platforms: dict[tuple[str, ...], list[str]] = {}
+    for member in loose:
+        by_platforms.setdefault(graph.targets[member].platforms, []).append(member)
+    calls += [Call("having", (list(platforms), members)) for platforms, members in by_platforms.items()]
+    value = calls[0] if len(calls) == 1 else Call("concat", tuple(calls))
+    return Entry(group.name, hcl.write(value, {}, indent=2))
+
+
+def _section(graph: Graph, manifest: Manifest) -> Section:
+    names = {variable.name: variable.bake_name for variable in manifest.variables.values()}
+    targets = graph.by_image[manifest.image]
+    repositories = _Constants(manifest.image, targets)
+    left = {target.name: bake_attributes(target) for target in targets}
+    blocks: list[Block] = []
+
+    def block(
+        name: str, inherits: Sequence[str], attributes: Mapping[str, Any], repositories_name: Name | None = None
+    ) -> None:
+        entries = [Entry("inherits", hcl.write(list(inherits), {}, indent=2))] if inherits else []
+        for key, value in attributes.items():
+            written: Any = value
+            if key == "platforms":
+                written = Call("platforms", (value,))
+            elif key == "tags":
+                written = Call("tags", (repositories_name, value))
+            entries.append(Entry(key, hcl.write(written, names, indent=2)))
+        blocks.append(Block(name, tuple(entries)))
+
+    taken = set(graph.targets)
+    common = _take_common([left[target.name] for target in targets])
+    above: list[str] = []
+    if common:
+        above = [_free_name(f"_{word(manifest.image)}", taken)]
+        block(above[0], [], common)
+    shared: dict[str, list[str]] = {}
+    for target in targets:
+        if target.dockerfile not in shared:
+            users = [other for other in graph.by_dockerfile[target.dockerfile] if other.image == target.image]
+            common = _take_common([left[user.name] for user in users])
+            shared[target.dockerfile] = above
+            if common:
+                name = _free_name(_dockerfile_word(target), taken)
+                block(name, above, common)
+                shared[target.dockerfile] = [name]
+        block(target.name, shared[target.dockerfile], left[target.name], repositories.of(target))
+    return Section(
+        manifest.image, manifest.source.file, manifest.description, repositories.entries(names), tuple(blocks)
+    )
+
+
+class _Constants:
+    """Names for the repositories of a family, so that no target repeats them."""
+
+    def __init__(self, image: str, targets: Iterable[Target]) -> None:
+        kinds = dict.fromkeys(target.repositories for target in targets if target.publish)
+        base = word(image).lower().replace("-", "_")
+        base = f"image_{base}" if base[0].isdigit() else base
+        self._names = {}
+        for repositories in kinds:
+            last = word(repositories[0].rsplit("/", 1)[-1]).lower().replace("-", "_")
+            name = (
+                f"{base}_repositories"
+                if len(kinds) == 1
+                else _free_name(f"{base}_{last}_repositories", set(self._names.values()))
+            )
+            self._names[repositories] = name
+
+    def of(self, target: Target) -> Name | None:
+        return Name(self._names[target.repositories]) if target.publish else None
+
+    def entries(self, names: Mapping[str, str]) -> tuple[Entry, ...]:
+        return tuple(Entry(name, hcl.write(list(repositories), names)) for repositories, name in self._names.items())
+
+
+def _take_common(all_attributes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Remove what all of several targets have in common from each, and return it."""
+    if len(all_attributes) < 2:  # noqa: PLR2004 - one target has nobody to share with
+        return {}
+    first = all_attributes[0]
+    common: dict[str, Any] = {}
+    for name, value in first.items():
+        if name == "tags":
+            continue
+        if name in _MERGED:
+            same = {
+                key: item
+                for key, item in value.items()
+                if all(other.get(name, {}).get(key) == item for other in all_attributes)
+            }
+            if same:
+                common[name] = same
+        elif all(other.get(name) == value for other in all_attributes):
+            common[name] = value
+    for attributes in all_attributes:
+        for name, value in common.items():
+            if name in _MERGED:
+                attributes[name] = {key: item for key, item in attributes[name].items() if key not in value}
+                if not attributes[name]:
+                    del attributes[name]
+            else:
+                del attributes[name]
+    return common
+
+
+def _dockerfile_word(target: Target) -> str:
+    """Name a Dockerfile by its folders: `debian11/base/Dockerfile-conda` is `_image_debian11_base_conda`."""
+    parts = target.dockerfile.split("/")[1:]
+    parts[-1] = parts[-1].removeprefix("Dockerfile").strip("-.")
+    return "_" + "_".join(word(part) for part in parts if part)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Return `name`, or `name-2` and so on, as long as something else is called so."""
+    found, count = name, 1
+    while found in taken:
+        count += 1
+        found = f"{name}-{count}"
+    taken.add(found)
+    return found

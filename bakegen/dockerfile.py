@@ -1,0 +1,482 @@
+"""What a Dockerfile takes from: its stages, and the outside images that a build of one of them needs.
+
+In: the text of a Dockerfile, read once by `parse_dockerfile`; then, per build: build args, platform, target stage.
+Out: `Reference`s, their image names exactly as BuildKit asks for them, or a `DockerfileError` with its line.
+
+The rules are those of https://docs.docker.com/reference/dockerfile/ and, where that is silent, of BuildKit's source
+(below `frontend/dockerfile/`: `parser/parser.go`, `shell/lex.go`, `instructions/`, `dockerfile2llb/convert.go`; as of
+BuildKit 0.33). Nothing here runs a build, so three things stay unseen: ONBUILD triggers inside outside images, named
+contexts that replace an image or a stage, and the frontend image of `# syntax=`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise, takewhile
+from typing import Literal, NamedTuple, TypeAlias
+
+from bakegen.errors import did_you_mean
+
+Kind: TypeAlias = Literal["FROM", "COPY --from", "RUN --mount"]  # ADD has no --from (instructions/parse.go)
+
+
+class DockerfileError(Exception):
+    """BuildKit would refuse this; `line` counts from 1, 0 means the file as a whole."""
+
+    def __init__(self, line: int, message: str, hint: str = "") -> None:
+        self.line, self.message, self.hint = line, message, hint
+        super().__init__(f"line {line}: {message}" if line else message)
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One name of an ARG before the first FROM; `default` is as written, None in `ARG NAME`."""
+
+    name: str
+    default: str | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One place that names an image or a stage."""
+
+    kind: Kind
+    name: str  # as written, unexpanded
+    line: int  # of the first physical line of the instruction
+    stage: int | None = None  # the stage that it names; None: an outside image (of FROM: known only with the args)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """From one FROM to the next; `triggers` (ONBUILD) run in later stages FROM this one, never in this one."""
+
+    index: int
+    name: str  # lowercase; "" without AS
+    base: Use
+    platform: str  # of FROM --platform, as written
+    uses: tuple[Use, ...] = ()
+    triggers: tuple[Use, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dockerfile:
+    """A parsed Dockerfile: `args` are those that FROM can see, in order; `declared` the names of all its ARGs."""
+
+    stages: tuple[Stage, ...]
+    args: tuple[Arg, ...]
+    declared: frozenset[str]
+    escape: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An outside image that a build needs; `written` is its name before expansion, `platform` the one pulled."""
+
+    image: str
+    line: int
+    kind: Kind
+    written: str
+    platform: str
+
+
+# ---- words: quotes, escapes, variables (shell/lex.go; "Environment replacement" in the reference) ----
+
+_PLAIN = {stop: re.compile(rf"[^$'\"\\`{stop}]+") for stop in ("", '"', "}", "/")}
+_VARIABLE = re.compile(r"\$(\{?)([0-9]+|[@*#?$!-]|\w*)")  # $1 and $@ are variables that nobody sets
+_SIMPLE = re.compile(r"(?:[^$'\"\\`]|\$[A-Za-z_]|\$\{[A-Za-z_]\w*\})+")  # most names, at a third of the cost
+_SIMPLE_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_NESTING = 20  # of ${a:-${b:-…}}: bounds the recursion
+
+
+def _expand(text: str, escape: str, env: Mapping[str, str] | None, line: int) -> str:
+    """Return `text` with quotes and escapes undone and variables replaced; without `env` those stay as written."""
+    if not text or _PLAIN[""].fullmatch(text):
+        return text
+    if env is not None and _SIMPLE.fullmatch(text):
+        return _SIMPLE_VARIABLE.sub(lambda match: env.get(match[1] or match[2], ""), text)
+    try:
+        return _scan(text, 0, "", escape, env)[0]
+    except ValueError as error:
+        raise DockerfileError(line, f"{text}: {error}") from None
+
+
+def _scan(
+    text: str, at: int, stop: str, escape: str, env: Mapping[str, str] | None, *, raw: bool = False, depth: int = 0
+) -> tuple[str, int]:
+    """Expand from `at` past `stop`: a closing quote, brace or slash, or "" for all the text; `raw` keeps escapes."""
+    parts: list[str] = []
+    while at < len(text) and (char := text[at]) != stop:
+        if plain := _PLAIN[stop].match(text, at):
+            part, at = plain[0], plain.end()
+        elif char == "$":
+            part, at = _variable(text, at, escape, env, depth)
+        elif char == '"':
+            part, at = _scan(text, at + 1, '"', escape, env, raw=raw, depth=depth)
+        elif char == "'" and stop != '"':
+            part, quote, _ = text[at + 1 :].partition("'")
+            if not quote:
+                raise ValueError("a ' is not closed")
+            at += len(part) + 2
+        elif char == escape and (stop != '"' or text[at + 1 : at + 2] in ('"', "$", escape)):
+            part, at = text[at if raw else at + 1 : at + 2], at + 2
+        else:
+            part, at = char, at + 1
+        parts.append(part)
+    if stop and at >= len(text):
+        raise ValueError(f"a {stop} is missing")
+    return "".join(parts), at + 1
+
+
+def _variable(text: str, start: int, escape: str, env: Mapping[str, str] | None, depth: int) -> tuple[str, int]:
+    """Expand the `$name` or `${…}` at `start`; a `$` before anything else is just that."""
+    match = _VARIABLE.match(text, start)
+    brace, name, at = (match[1], match[2], match.end()) if match else ("", "", start + 1)
+    if not brace:
+        return (text[start:at] if env is None or not name else env.get(name, "")), at
+    op = text[at : at + 2] if text.startswith((":", "//"), at) else text[at : at + 1]
+    if depth == _NESTING or (not name and op[:1] in ("", "{", "}", ":")):
+        raise ValueError("bad substitution")
+    at += len(op)
+    word = replacement = ""
+    if op in ("/", "//"):
+        word, at = _scan(text, at, "/", escape, env, raw=True, depth=depth + 1)
+        replacement, at = _scan(text, at, "}", escape, env, raw=True, depth=depth + 1)
+    elif op.removeprefix(":") in ("-", "+", "?", "#", "%"):
+        word, at = _scan(text, at, "}", escape, env, raw=op[-1] in "#%", depth=depth + 1)
+    elif op != "}":
+        raise ValueError(f"unsupported modifier ({op}) in substitution")
+    if env is None:
+        return text[start:at], at
+    return (env.get(name, "") if op == "}" else _modified(name, env.get(name), op, word, replacement)), at
+
+
+def _modified(name: str, found: str | None, op: str, word: str, replacement: str) -> str:
+    """Return what `${name<op>word}` stands for when the variable is `found`, None if it is unset."""
+    value = found or ""
+    missing = found is None or (op[0] == ":" and not value)
+    longest = word.startswith(op[-1])  # ## and %%
+    match op[-1]:
+        case "-":
+            return word if missing else value
+        case "+":
+            return "" if missing else word
+        case "?" if missing:
+            raise ValueError(f"{name}: {word or 'is not set'}")
+        case "#":
+            return re.sub(rf"(?s)\A{_glob(word.removeprefix('#'), '.*' if longest else '.*?')}", "", value)
+        case "%":
+            return re.sub(rf"(?s)\A(.*{'?' * longest}){_glob(word.removeprefix('%'))}\Z", r"\1", value)
+        case "/":
+            return re.sub(rf"(?s){_glob(word)}", lambda _: replacement, value, count=0 if op == "//" else 1)
+    return value
+
+
+def _glob(pattern: str, star: str = ".*") -> str:
+    """Return a pattern of `*`, `?` and their escapes as a regular expression; there are no bracket expressions."""
+    tokens: list[str] = re.findall(r"\\.|.", pattern, re.DOTALL)
+    if any(token[0] == "\\" and token[1:] not in ("*", "?", "\\", "}", "/") for token in tokens):
+        raise ValueError("invalid escape in the pattern")
+    return "".join({"*": star, "?": "."}.get(token) or re.escape(token[-1]) for token in tokens)
+
+
+# ---- lines: directives, comments, continuations, heredocs (parser/parser.go) ----
+
+_DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=\s*(.+?)\s*$", re.IGNORECASE)
+_CARRIAGE_RETURNS = re.compile(r"\r+(?=\n|\Z)")
+_SPACE = re.compile(r"[\t\v\f\r ]+")  # not \s: a no-break space is part of a word
+# A word begins a heredoc only at its start; `<<` takes the blanks behind it along since BuildKit 0.22 (#5817).
+_SHELL_WORD = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|<<[ \t]*|\S)+""", re.DOTALL)
+_HEREDOC = re.compile(r"[0-9]*<<(-?)\s*([^<]*)")
+_INSTRUCTIONS = frozenset((
+    "add", "arg", "cmd", "copy", "entrypoint", "env", "expose", "from", "healthcheck", "label", "maintainer", "onbuild",
+    "run", "shell", "stopsignal", "user", "volume", "workdir",
+))  # fmt: skip
+
+
+class _Instruction(NamedTuple):
+    line: int
+    keyword: str  # lowercase
+    rest: str
+
+
+def _instruction(line: int, text: str) -> _Instruction:
+    keyword, *rest = _SPACE.split(text, maxsplit=1)
+    return _Instruction(line, keyword.lower(), rest[0] if rest else "")
+
+
+def _inner(instruction: _Instruction) -> _Instruction:
+    """Return the instruction that an ONBUILD triggers; any other is its own."""
+    return _instruction(instruction.line, instruction.rest) if instruction.keyword == "onbuild" else instruction
+
+
+def _escape_character(lines: list[str]) -> str:
+    """Return the escape character; parser directives end at the first line that is none."""
+    found: dict[str, str] = {}
+    for number, match in enumerate(takewhile(bool, map(_DIRECTIVE.match, lines)), 1):
+        key, value = (match[1].lower(), match[2]) if match else ("", "")
+        if key in found:
+            raise DockerfileError(number, f"only one {key} parser directive can be used")
+        if key == "escape" and value not in ("\\", "`"):
+            raise DockerfileError(number, f"invalid escape character {value!r}: only \\ and ` are allowed")
+        found[key] = value
+    return found.get("escape", "\\")
+
+
+def _instructions(lines: list[str], escape: str) -> Iterator[_Instruction]:
+    """Yield every instruction with its lines joined, heredoc bodies left out."""
+    at = 0
+    while at < len(lines):
+        text = lines[at].lstrip()
+        at += 1
+        if not text or text[0] == "#":
+            continue
+        line = at
+        if escape in text:
+            text, at = _continued(text, lines, at, escape)
+        instruction = _instruction(line, text.strip())
+        if instruction.keyword not in _INSTRUCTIONS:
+            hint = did_you_mean(instruction.keyword.upper(), map(str.upper, _INSTRUCTIONS))
+            raise DockerfileError(line, f"unknown instruction: {instruction.keyword.upper()}", hint)
+        if "<<" in text:
+            for terminator, strip in _heredocs(instruction):
+                end = next((i for i in range(at, len(lines)) if lines[i].lstrip(strip) == terminator), None)
+                if end is None:
+                    raise DockerfileError(line, f"unterminated heredoc: no line {terminator!r} follows")
+                at = end + 1
+        yield instruction
+
+
+def _continued(text: str, lines: list[str], at: int, escape: str) -> tuple[str, int]:
+    """Join the lines that continue `text`; comments and empty lines among them do not end it."""
+    joined = ""
+    while (bare := text.rstrip(" \t")).endswith(escape) and not bare.endswith(escape * 2):
+        joined += bare[:-1]
+        while at < len(lines) and lines[at].lstrip()[:1] in ("", "#"):
+            at += 1
+        text = lines[at] if at < len(lines) else ""
+        at += 1
+    return joined + text, at
+
+
+def _heredocs(instruction: _Instruction) -> Iterator[tuple[str, str]]:
+    """Yield, for every heredoc that an instruction opens, its last line and what to strip before comparing.
+
+    Exec form needs no test: its strings are quoted, so that no word of it begins with `<<`.
+    """
+    line, keyword, rest = _inner(instruction)
+    if keyword not in ("run", "copy", "add"):
+        return
+    try:
+        _expand(rest, "\\", None, line)  # BuildKit splits with \ whatever the escape directive says …
+    except DockerfileError:
+        return  # … and finds no heredoc at all in a line that is no shell
+    for match in filter(None, map(_HEREDOC.fullmatch, _SHELL_WORD.findall(rest))):
+        if terminator := _expand(match[2], "\\", None, line):
+            yield terminator, "\t" if match[1] else ""
+
+
+# ---- instructions (parser/split_command.go, parser/line_parsers.go, instructions/) ----
+
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+_STAGE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+_WORD = {
+    escape: re.compile(rf"""(?:[^\s'"{e}]+|{e}.|'[^']*'?|"(?:[^"{e}]|{e}.)*"?)+""", re.DOTALL)
+    for escape, e in (("\\", r"\\"), ("`", "`"))
+}
+
+
+def parse_dockerfile(text: str) -> Dockerfile:
+    """Parse a Dockerfile; raise DockerfileError where BuildKit would refuse it whatever the build args are."""
+    lines = _CARRIAGE_RETURNS.sub("", text.removeprefix("\ufeff")).split("\n")
+    escape = _escape_character(lines)
+    instructions = list(_instructions(lines, escape))
+    starts = [at for at, instruction in enumerate(instructions) if instruction.keyword == "from"]
+    head = instructions[: starts[0]] if starts else instructions
+    for line, keyword, _ in head:
+        if keyword != "arg":
+            raise DockerfileError(line, f"{keyword.upper()} stands before the first FROM, where only ARG may")
+    if not starts:
+        raise DockerfileError(0, "there is no FROM")
+    stages = [_stage(index, instructions[at], escape) for index, at in enumerate(starts)]
+    names = {stage.name: stage.index for stage in stages if stage.name}  # a repeated name means its last stage
+    for stage, (start, end) in zip(stages, pairwise([*starts, len(instructions)]), strict=True):
+        body = instructions[start + 1 : end]
+        inner = [_inner(instruction) for instruction in body if instruction.keyword == "onbuild"]
+        uses, triggers = (
+            tuple(use for item in group if "--" in item.rest for use in _uses(item, names, len(stages), escape))
+            for group in (body, inner)
+        )
+        if uses or triggers:
+            stages[stage.index] = replace(stage, uses=uses, triggers=triggers)
+    args = [arg for item in instructions if item.keyword in ("arg", "onbuild") for arg in _args(item, escape)]
+    visible = tuple(arg for arg in args if arg.line < stages[0].base.line)
+    return Dockerfile(tuple(stages), visible, frozenset(arg.name for arg in args), escape)
+
+
+def _stage(index: int, instruction: _Instruction, escape: str) -> Stage:
+    """Return the stage that a FROM opens, still without what its other instructions use."""
+    line, _, rest = instruction
+    flags = _flags(rest, escape, line)
+    words: list[str] = _WORD[escape].findall(rest)[len(flags) :]
+    if len(words) not in (1, 3) or (words[1:] and words[1].lower() != "as"):
+        raise DockerfileError(line, "FROM takes an image, or: an image AS a name")
+    name = words[-1].lower() if words[1:] else ""
+    if name and not _STAGE_NAME.fullmatch(name):
+        raise DockerfileError(line, f"invalid stage name {name!r}: a letter first, then letters, digits, _ . -")
+    platform = next((flag.removeprefix("--platform=") for flag in flags if flag.startswith("--platform=")), "")
+    for word in (words[0], platform):
+        _expand(word, escape, None, line)  # so that open quotes and the like are found now
+    return Stage(index, name, Use("FROM", words[0], line), platform)
+
+
+def _args(instruction: _Instruction, escape: str) -> Iterator[Arg]:
+    """Yield what an ARG declares."""
+    line, keyword, rest = _inner(instruction)
+    if keyword == "arg":
+        words: list[str] = _WORD[escape].findall(rest)
+        for name, given, default in [word.partition("=") for word in words or ["="]]:
+            if not name:
+                raise DockerfileError(line, "ARG takes a name, or NAME=default")
+            yield Arg(name, default if given else None, line)
+
+
+def _uses(instruction: _Instruction, names: Mapping[str, int], stages: int, escape: str) -> Iterator[Use]:
+    """Yield the images and stages that the flags of a COPY or RUN name."""
+    line, keyword, rest = instruction
+    if keyword not in ("copy", "run"):
+        return
+    kind: Kind = "COPY --from" if keyword == "copy" else "RUN --mount"
+    for flag in _flags(rest, escape, line):
+        option, given, value = flag.partition("=")
+        if f"{keyword} {option}" != kind.lower():
+            continue
+        if not given:
+            raise DockerfileError(line, f"{kind} lacks its value", f"write {option}=…, without a space")
+        name = value if keyword == "copy" else _mounted(value, line)
+        stage = names.get(name.lower())
+        if "$" in name:  # moby/buildkit#6153: not even the args before the first FROM
+            hint = f"give it a stage of its own above, FROM {name} AS x, and take from x"
+            raise DockerfileError(line, f"{kind} does not expand variables: {name}", hint)
+        if keyword == "copy" and _STAGE_NUMBER.fullmatch(name):
+            stage = int(name)
+            if not 0 <= stage < stages:
+                raise DockerfileError(line, f"{kind}={name}: there is no such stage, they count from 0")
+        if name:
+            yield Use(kind, name, line, stage)
+
+
+def _mounted(options: str, line: int) -> str:
+    """Return the `from` among the options of RUN --mount (one record of CSV), or ""."""
+    try:
+        fields = next(csv.reader([options], strict=True), []) if '"' in options else options.split(",")
+    except csv.Error as error:
+        raise DockerfileError(line, f"RUN --mount={options}: {error}") from None
+    pairs = [text.partition("=") for text in fields]
+    return next((value for key, _, value in reversed(pairs) if key.lower() == "from"), "")
+
+
+def _flags(rest: str, escape: str, line: int) -> list[str]:
+    """Return the leading `--flags`, their quotes and escapes undone."""
+    flags: list[str] = []
+    for match in _WORD[escape].finditer(rest):
+        if not match[0].startswith("--") or match[0] == "--":
+            break
+        flags.append(_expand(match[0], escape, None, line))
+    return flags
+
+
+# ---- builds (dockerfile2llb/convert.go, dockerfile2llb/platform.go) ----
+
+# As containerd normalises them: https://github.com/containerd/platforms/blob/main/database.go
+_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
+_VARIANTS = {("amd64", "v1"): "", ("arm64", "v8"): "", ("arm64", "8"): "", ("arm", ""): "v7", ("arm", "7"): "v7"}
+
+
+def references(
+    dockerfile: Dockerfile,
+    build_args: Mapping[str, str],
+    platform: str,
+    target: str | None = None,
+    *,
+    build_platform: str = "linux/amd64",
+) -> tuple[Reference, ...]:
+    """Return the outside images that a build of the stage `target` (default: the last one) needs, each use once.
+
+    Raise DockerfileError where BuildKit would refuse this build. Its FROMs are all expanded, needed or not.
+    """
+    stages = dockerfile.stages
+    names = {stage.name: stage.index for stage in stages if stage.name}
+    last = names.get(target.lower(), -1) if target else len(stages) - 1
+    if target and last < 0:
+        raise DockerfileError(0, f"there is no stage {target!r}", did_you_mean(target, names))
+    env = _environment(dockerfile, build_args, platform, build_platform, target or stages[-1].name or "default")
+    pulled = _platform_args("TARGET", platform)["TARGETPLATFORM"]
+    bases = list(_bases(dockerfile, env, pulled))
+    reached = {last}
+    found: list[Reference] = []
+    for index in range(last, -1, -1):  # a stage needs earlier ones only
+        if index in reached:
+            base = bases[index]
+            triggers = stages[base].triggers if isinstance(base, int) else ()
+            uses = triggers + stages[index].uses
+            reached.update(_earlier(use, index) for use in uses if use.stage is not None)
+            images = [Reference(use.name, use.line, use.kind, use.name, pulled) for use in uses if use.stage is None]
+            if isinstance(base, int):
+                reached.add(base)
+            else:
+                images.insert(0, base)
+            found = images + found
+    return tuple(dict.fromkeys(image for image in found if image.image != "scratch"))
+
+
+def _environment(
+    dockerfile: Dockerfile, build_args: Mapping[str, str], platform: str, build_platform: str, target: str
+) -> dict[str, str]:
+    """Return what FROM can see: the platform args, which build args override undeclared, and the ARGs above it."""
+    env = {**_platform_args("TARGET", platform), **_platform_args("BUILD", build_platform), "TARGETSTAGE": target}
+    env |= {name: build_args[name] for name in env.keys() & build_args.keys()}
+    for arg in dockerfile.args:
+        if arg.name in build_args:
+            env[arg.name] = build_args[arg.name]
+        elif arg.default is not None:
+            env[arg.name] = _expand(arg.default, dockerfile.escape, env, arg.line)
+    return env
+
+
+@lru_cache(maxsize=256)
+def _platform_args(prefix: str, platform: str) -> Mapping[str, str]:
+    """Return the "automatic platform ARGs" of one platform, os/architecture or os/architecture/variant."""
+    system, architecture, variant = (*platform.lower().split("/", 2), "", "")[:3]
+    architecture = _ARCHITECTURES.get(architecture, architecture)
+    variant = _VARIANTS.get((architecture, variant), variant)
+    name = "/".join(filter(None, (system, architecture, variant)))
+    values = {"PLATFORM": name, "OS": system, "OSVERSION": "", "ARCH": architecture, "VARIANT": variant}
+    return {prefix + key: value for key, value in values.items()}
+
+
+def _bases(dockerfile: Dockerfile, env: Mapping[str, str], pulled: str) -> Iterator[int | Reference]:
+    """Yield what each FROM stands for: an earlier stage, spelt in lowercase as its name is stored, or an image."""
+    names: dict[str, int] = {}
+    for stage in dockerfile.stages:
+        written, line = stage.base.name, stage.base.line
+        image = _expand(written, dockerfile.escape, env, line)
+        platform = _expand(stage.platform, dockerfile.escape, env, line)
+        if not image or (stage.platform and not platform):
+            hint = "FROM sees only platform args and the ARGs above the first FROM, with a default or a build arg"
+            raise DockerfileError(line, f"{stage.platform if image else written} expands to nothing", hint)
+        base = names.get(image)
+        yield Reference(image, line, "FROM", written, platform or pulled) if base is None else base
+        if stage.name:
+            names[stage.name] = stage.index
+
+
+def _earlier(use: Use, index: int) -> int:
+    """Return the stage that `use` in stage `index` names."""
+    if use.stage is None or use.stage >= index:
+        raise DockerfileError(use.line, f"{use.kind} names {use.name}, a stage that is not above this one")
+    return use.stage

@@ -1,0 +1,101 @@
+"""Compare what a rendered Dockerfile takes from with the parents that the manifest declares.
+
+In: the text of a Dockerfile and the targets that it serves. Out: problems. A difference would let bake build from
+another image than the graph says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bakegen.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
+from bakegen.errors import Problem
+from bakegen.model import Manifest, Parent, Target, replace_references
+from bakegen.references import familiar
+
+# Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args
+_PREDEFINED = frozenset(
+    "HTTP_PROXY http_proxy HTTPS_PROXY https_proxy FTP_PROXY ftp_proxy NO_PROXY no_proxy ALL_PROXY all_proxy "
+    "SOURCE_DATE_EPOCH".split()
+)
+
+
+def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence[Target]) -> list[Problem]:
+    """Return every difference between a Dockerfile and the declarations of its targets."""
+    try:
+        dockerfile = parse_dockerfile(text)
+        problems = [problem for target in targets for problem in _check_target(dockerfile, path, manifest, target)]
+    except DockerfileError as error:
+        where = f"line {error.line} of {path}" if error.line else path
+        line = _line(text, error.line)
+        shown = f": `{line}`" if line else ""
+        message = f"{where}, made from templates/{targets[0].template}, is no Dockerfile: {error.message}{shown}"
+        return [
+            manifest.source.problem("dockerfile-syntax", message, _template_path(manifest, targets[0]), hint=error.hint)
+        ]
+    return problems
+
+
+def _template_path(manifest: Manifest, target: Target) -> tuple[str | int, ...]:
+    return next(release.template.path for release in manifest.releases if release.name == target.release)
+
+
+def _line(text: str, number: int) -> str:
+    lines = text.splitlines()
+    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def _check_target(dockerfile: Dockerfile, path: str, manifest: Manifest, target: Target) -> Iterator[Problem]:
+    def default(name: str) -> str:
+        return manifest.variables[name].default
+
+    args = {name: replace_references(value, default) for name, value in target.args.items()}
+    declared: Mapping[str, Parent] = {
+        replace_references(parent.reference, default): parent
+        for parent in target.parents
+        if parent.reference != "scratch"
+    }
+    named = {*target.contexts}
+    used: dict[str, Reference] = {}
+    stage = target.bake.get("target")
+    for platform in target.platforms:
+        for reference in references(dockerfile, args, platform, stage):
+            used.setdefault(familiar(reference.image), reference)
+    source = manifest.source
+    for image, reference in used.items():
+        if image not in declared and image not in named:
+            yield source.problem(
+                "undeclared-parent",
+                f"{path} takes from `{image}` ({reference.kind} on line {reference.line}), which {target.name} does not declare",
+                _from_path(target),
+                hint=f"add it to `from:`; declared here: {', '.join(declared) or 'nothing'}",
+            )
+    for image, parent in declared.items():
+        if image not in used:
+            yield source.problem(
+                "unused-parent",
+                f"{target.name} declares the parent `{image}`, which {path} does not take from",
+                parent.path,
+                hint=f"the Dockerfile takes from: {', '.join(used) or 'nothing'}",
+            )
+    for name in target.args:
+        if name not in dockerfile.declared and name not in _PREDEFINED and not name.startswith("BUILDKIT_"):
+            yield source.problem(
+                "unused-arg",
+                f"the build arg {name} is passed to {path}, which has no ARG {name}",
+                _arg_path(manifest, target, name),
+                hint="declare it in the template, or do not pass it",
+                at_key=True,
+            )
+
+
+def _from_path(target: Target) -> tuple[str | int, ...]:
+    return target.parents[0].path if target.parents else target.path
+
+
+def _arg_path(manifest: Manifest, target: Target, name: str) -> tuple[str | int, ...]:
+    release = next(release for release in manifest.releases if release.name == target.release)
+    found = release.own_args.get(name) or next(
+        (value.args[name] for axis in manifest.axes for value in axis.values if target.values.get(axis.name) == value.name and name in value.args), None
+    ) or release.args.get(name)  # fmt: skip
+    return found.path if found else target.path

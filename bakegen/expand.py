@@ -1,0 +1,388 @@
+"""Turn a manifest into targets: every release at every point of its axes.
+
+In: a `Manifest`. Out: `Draft`s (targets whose parents are not linked yet), and what does not exist and why.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from posixpath import dirname
+from typing import Any, TypeVar
+
+from bakegen.errors import BakegenError, Problem
+from bakegen.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
+from bakegen.model import Absent, AxisValue, Manifest, Release, Target, replace_references
+from bakegen.paths import path_mistake
+from bakegen.platforms import Platform
+from bakegen.references import is_reference, is_repository, is_tag
+from bakegen.source import KeyPath
+from bakegen.tags import Claim, expand_pattern, settle_claims
+
+T = TypeVar("T")
+
+OUTPUT = "generated"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A parent that a target asks for: an outside image, or a release of a family at some values."""
+
+    path: KeyPath
+    outside: str = ""
+    image: str = ""
+    release: str = ""
+    values: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A target before its parents are linked; `tag_paths` says which pattern made each tag."""
+
+    target: Target
+    wanted: tuple[Wanted, ...]
+    tag_paths: tuple[KeyPath, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """All that one manifest makes."""
+
+    manifest: Manifest
+    drafts: tuple[Draft, ...]
+    absent: tuple[Absent, ...]
+
+
+def word(text: str) -> str:
+    """Return text as a word of a bake name, which knows letters, digits, `_` and `-` only."""
+    return _UNSAFE.sub("-", text)
+
+
+def value_word(axis: str, value: str) -> str:
+    """Return how an axis value is called in target and group names; a number gets its axis in front: `python3-9`."""
+    return word(f"{axis}{value}" if value[0].isdigit() else value)
+
+
+def expand(manifest: Manifest, evaluator: Evaluator) -> Expansion:
+    """Return all targets of a manifest, in its order; raises `BakegenError` with every problem found."""
+    work = _Expander(manifest, evaluator)
+    drafts = tuple(draft for release in manifest.releases for draft in work.release(release))
+    if work.problems:
+        raise BakegenError(work.problems.values())
+    return Expansion(manifest, drafts, tuple(work.absent))
+
+
+class Names:
+    """The names that expressions of one manifest may use, apart from those that differ from target to target."""
+
+    def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
+        self.manifest = manifest
+        self.evaluator = evaluator
+        self.common: dict[str, Any] = {"image": manifest.image, **manifest.data}
+        self.variables = {name: FreeText(f"\0{name}\0") for name in manifest.variables}
+
+    def scope(
+        self, values: Mapping[str, Any], properties: Mapping[str, AxisValue], unavailable: Mapping[str, tuple[str, str]]
+    ) -> Scope:
+        """Return a scope with `values`, and axis values by the text that `values` gives them."""
+        scope = Scope(self.evaluator, self.manifest.source, self.manifest.define, unavailable)
+        scope.add(self.common).add(values)
+        return scope.add(
+            {axis: Value(str(values[axis]), axis, value.properties, scope) for axis, value in properties.items()}
+        )
+
+
+class _Expander:
+    def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
+        self.manifest = manifest
+        self.names = Names(manifest, evaluator)
+        self.problems: dict[tuple[object, str], Problem] = {}
+        self.absent: list[Absent] = []
+        self.defaults = {name: variable.default for name, variable in manifest.variables.items()}
+
+    def report(self, code: str, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
+        self.keep(self.manifest.source.problem(code, message, path, hint=hint, at_key=at_key))
+
+    def keep(self, problem: Problem) -> None:
+        """Keep the first problem at each place: the same mistake shows in many targets."""
+        self.problems.setdefault((problem.position, problem.code), problem)
+
+    def attempt(self, work: Callable[[], T], otherwise: T) -> T:
+        try:
+            return work()
+        except BakegenError as error:
+            for problem in error.problems:
+                self.keep(problem)
+            return otherwise
+
+    def release(self, release: Release) -> Iterator[Draft]:
+        points: list[tuple[dict[str, AxisValue], Scope]] = []
+        unavailable = self.unavailable(release)
+        for values in itertools.product(*(self.manifest.axis(axis).values for axis in release.axes)):
+            point = dict(zip(release.axes, values, strict=True))
+            texts = {axis: value.name for axis, value in point.items()}
+            if self.excluded(release, texts):
+                continue
+            name = self.target_name(release, point)
+            scope = self.names.scope(
+                {**self.names.variables, "release": release.name, "target": name, **texts}, point, unavailable
+            )
+            if self.attempt(
+                lambda release=release, texts=texts, scope=scope: self.exists(release, texts, scope), otherwise=False
+            ):
+                points.append((point, scope))
+        if not points and not self.problems:
+            self.report(
+                "empty-release", f'release "{release.name}" has no target: everything is excluded', release.path,
+                "`when` or `exclude` leaves nothing of it; remove the release or loosen them", at_key=True,
+            )  # fmt: skip
+        called = self.called(release, points)
+        for (point, scope), names in zip(points, called, strict=True):
+            draft = self.attempt(
+                lambda release=release, point=point, scope=scope, names=names: self.draft(release, point, scope, names),
+                None,
+            )
+            if draft:
+                yield draft
+
+    def unavailable(self, release: Release) -> dict[str, tuple[str, str]]:
+        """Return the names that exist, but not in the expressions of this release, and why."""
+        names = {
+            axis.name: (
+                f'release "{release.name}" does not span axis "{axis.name}"',
+                "add it to the `axes` of the release",
+            )
+            for axis in self.manifest.axes
+            if axis.name not in release.axes
+        }
+        names["platform"] = ("there is no single platform here", "use `platforms`, or a file with `each: platform`")
+        for name in ("args", "parents", "parent"):
+            names[name] = (f'"{name}" is known in templates only', "")
+        return names
+
+    def excluded(self, release: Release, texts: Mapping[str, str]) -> bool:
+        here = {**texts, "release": release.name}
+        for exclusion in self.manifest.exclude:
+            if all(
+                axis in here and any(fnmatch.fnmatchcase(here[axis], pattern) for pattern in patterns)
+                for axis, patterns in exclusion.patterns.items()
+            ):
+                image = self.manifest.image
+                self.absent.append(Absent(image, release.name, texts, "exclude", exclusion.because, exclusion.path))
+                return True
+        return False
+
+    def exists(self, release: Release, texts: Mapping[str, str], scope: Scope) -> bool:
+        for condition in release.when:
+            if not scope.test(condition):
+                reason = f"`{condition.text}` is false"
+                self.absent.append(Absent(self.manifest.image, release.name, texts, "when", reason, condition.path))
+                return False
+        return True
+
+    def target_name(self, release: Release, point: Mapping[str, AxisValue]) -> str:
+        words = [word(self.manifest.image)]
+        if release.path[0] == "releases":
+            words.append(word(release.name))
+        words += [value_word(axis, value.name) for axis, value in point.items() if value.names != ("",)]
+        return "_".join(words)
+
+    def called(
+        self, release: Release, points: Iterable[tuple[dict[str, AxisValue], Scope]]
+    ) -> list[dict[str, tuple[str, ...]]]:
+        """Return, per point, the names that axis values go by in tags (only of axes with rules about names)."""
+        ruled = [axis for axis in release.axes if self.manifest.axis(axis).rules or any(value.names is not None for value in self.manifest.axis(axis).values)]  # fmt: skip
+        claims = []
+        for point, scope in points:
+            texts = {axis: value.name for axis, value in point.items()}
+            mine = [claim for axis in ruled for claim in self.attempt(lambda axis=axis, point=point, scope=scope: self.claims(axis, point[axis], scope), [])]  # fmt: skip
+            claims.append((texts, mine))
+        names, quarrels = settle_claims(claims)
+        for axis, name, values in quarrels:
+            shown = f'the name "{name}"' if name else "the empty name"
+            self.report(
+                "unordered-values", f"{shown} could go to {', '.join(values)}, which have no order as versions", ("names", axis),
+                "say which value gets it: {name: …, for: VALUE}", at_key=True,
+            )  # fmt: skip
+        return names
+
+    def claims(self, axis: str, value: AxisValue, scope: Scope) -> list[Claim]:
+        if value.names is not None:
+            return [Claim(axis, name, shared=False) for name in value.names]
+        found = []
+        for rule in self.manifest.axis(axis).rules:
+            if rule.values and value.name not in rule.values:
+                continue
+            name = scope.text(rule.pattern)
+            found.append(Claim(axis, name, shared=not rule.values and name != value.name))
+        return found or [Claim(axis, value.name, shared=False)]
+
+    def draft(
+        self, release: Release, point: dict[str, AxisValue], scope: Scope, names: Mapping[str, tuple[str, ...]]
+    ) -> Draft | None:
+        manifest = self.manifest
+        platforms = self.platforms(release, point)
+        scope.add({"platforms": tuple(Platform(platform) for platform in platforms)})
+        dockerfile = self.output_path(scope, release.dockerfile)
+        scope.add({"folder": dirname(dockerfile)})
+        tags = self.tags(release, point, scope, names)
+        texts = {axis: value.name for axis, value in point.items()}
+        target = Target(
+            name=str(scope.lookup("target")),
+            image=manifest.image,
+            release=release.name,
+            values=texts,
+            platforms=platforms,
+            repositories=self.repositories(scope),
+            tags=tuple(tags) or (str(scope.lookup("target")),),
+            publish=release.publish,
+            parents=(),
+            template=self.plain(scope, release.template, "a template"),
+            dockerfile=dockerfile,
+            context=self.context(scope, release.context),
+            contexts=self.texts(scope, release.contexts),
+            args=self.args(release, point, scope),
+            labels=self.texts(scope, release.labels),
+            annotations=self.texts(scope, release.annotations),
+            secrets=tuple(map(scope.text, release.secrets)),
+            ssh=tuple(map(scope.text, release.ssh)),
+            cache_from=tuple(map(scope.text, release.cache_from)),
+            cache_to=tuple(map(scope.text, release.cache_to)),
+            attest=tuple(map(scope.text, release.attest)),
+            bake={name: _written(scope.data(value)) for name, value in release.bake.items()},
+            path=release.path,
+        )
+        return Draft(target, tuple(self.wanted(release, texts, scope)), tuple(tags.values()))
+
+    def platforms(self, release: Release, point: Mapping[str, AxisValue]) -> tuple[str, ...]:
+        limits = [
+            (f'{axis} "{value.name}"', value.platforms) for axis, value in point.items() if value.platforms is not None
+        ]
+        if release.platforms is not None:
+            limits.append((f'release "{release.name}"', release.platforms))
+        left = tuple(
+            platform for platform in self.manifest.platforms if all(platform in allowed for _, allowed in limits)
+        )
+        if not left:
+            said = "; ".join(f"{owner} has {', '.join(allowed)}" for owner, allowed in limits)
+            self.report(
+                "no-platform",
+                f'no platform is left for release "{release.name}": {said}',
+                release.path,
+                "exclude the combination, or give the values a platform in common",
+                at_key=True,
+            )
+        return left
+
+    def output_path(self, scope: Scope, expression: Expression) -> str:
+        text = self.plain(scope, expression, "a path")
+        return f"{OUTPUT}/{self.manifest.image}/{text}"
+
+    def plain(self, scope: Scope, expression: Expression, what: str) -> str:
+        """Return a path that holds no variable and stays in its folder."""
+        text = scope.text(expression)
+        mistake = (
+            f"{what} cannot depend on a variable, which is free until bake time" if "\0" in text else path_mistake(text)
+        )
+        if mistake:
+            shown = replace_references(text, lambda name: f"{{{{ {name} }}}}")
+            raise BakegenError(
+                [self.manifest.source.problem("unsafe-path", f'the path "{shown}" {mistake}', expression.path)]
+            )
+        return text
+
+    def context(self, scope: Scope, expression: Expression) -> str:
+        text = scope.text(expression)
+        return text if text == "." or "://" in text else self.plain(scope, expression, "a context")
+
+    def tags(
+        self, release: Release, point: Mapping[str, AxisValue], scope: Scope, names: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, KeyPath]:
+        tags: dict[str, KeyPath] = {}
+        for pattern in release.tags:
+            if names:
+                base = {axis: value.name for axis, value in point.items()}
+
+                def evaluate(
+                    chosen: Mapping[str, str], pattern: Expression = pattern, base: Mapping[str, str] = base
+                ) -> str:
+                    texts = {**base, **{axis: name or EMPTY_NAME for axis, name in chosen.items()}}
+                    fixed = {key: scope.lookup(key) for key in ("release", "target", "platforms", "folder")}
+                    return self.names.scope({**self.names.variables, **fixed, **texts}, point, {}).text(pattern)
+
+                found = expand_pattern(names, evaluate)
+            else:
+                found = [scope.text(pattern) or "latest"]
+            for tag in found:
+                if not is_tag(replace_references(tag, self.defaults.__getitem__)):
+                    shown = replace_references(tag, lambda name: f"{{{{ {name} }}}}")
+                    self.report(
+                        "invalid-tag",
+                        f'"{shown}" is no tag that Docker accepts',
+                        pattern.path,
+                        "a tag has letters, digits, `_`, `.` and `-`, starts with none of the last two, and is at most 128 long",
+                    )
+                tags.setdefault(tag, pattern.path)
+        return tags
+
+    def repositories(self, scope: Scope) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for registry in self.manifest.registries:
+            repository = scope.text(registry.repository)
+            if not is_repository(repository):
+                shown = replace_references(repository, lambda name: f"{{{{ {name} }}}}")
+                self.report(
+                    "invalid-reference",
+                    f'"{shown}" is no repository that Docker accepts',
+                    registry.repository.path,
+                    "HOST/PATH in lower case, such as docker.io/acme/app, without a tag",
+                )
+            found[repository] = None
+        return tuple(found) or (self.manifest.image,)
+
+    def args(self, release: Release, point: Mapping[str, AxisValue], scope: Scope) -> dict[str, str]:
+        merged = dict(release.args)
+        for value in point.values():
+            merged |= value.args
+        merged |= release.own_args
+        return {name: scope.text(value) for name, value in merged.items() if value is not None}
+
+    def texts(self, scope: Scope, content: Mapping[str, Expression]) -> dict[str, str]:
+        return {name: scope.text(value) for name, value in content.items()}
+
+    def wanted(self, release: Release, texts: Mapping[str, str], scope: Scope) -> Iterator[Wanted]:
+        for rule in release.parents:
+            if rule.when and not scope.test(rule.when):
+                continue
+            if rule.outside is None:
+                at = {axis: scope.text(value) for axis, value in rule.at.items()}
+                yield Wanted(
+                    rule.path, image=rule.image or self.manifest.image, release=rule.release, values={**texts, **at}
+                )
+                continue
+            reference = scope.text(rule.outside).strip()
+            if not reference:
+                continue
+            if reference != "scratch" and not is_reference(replace_references(reference, self.defaults.__getitem__)):
+                self.report(
+                    "invalid-reference",
+                    f'"{reference}" is no image that Docker accepts',
+                    rule.path,
+                    "an image is written REPOSITORY:TAG in lower case, such as debian:12-slim",
+                )
+            yield Wanted(rule.path, outside=reference)
+
+
+def _written(value: Any) -> Any:
+    """Return evaluated data with variables marked inside its texts."""
+    if isinstance(value, FreeText):
+        return value.marked
+    if isinstance(value, dict):
+        return {key: _written(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_written(item) for item in value]
+    return value

@@ -1,0 +1,446 @@
+"""Evaluate the expressions of manifests and the templates of Dockerfiles, in one sandbox.
+
+In: text with `{{ … }}`, and the names that it may use (a `Scope`). Out: text, or a problem that says where and why.
+This module and `render` are the only users of Jinja.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from jinja2 import StrictUndefined, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2.loaders import BaseLoader
+from jinja2.runtime import Context, missing
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+
+from bakegen.errors import BakegenError, Problem, did_you_mean
+from bakegen.limits import SECONDS, Limits, TooExpensiveError
+from bakegen.source import KeyPath, Source
+
+Tree = Any  # plain data whose texts with braces are `Expression`s
+
+_BRACES = re.compile(r"\{[{%#]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_VARIABLE_MARK = re.compile("\0([A-Z][A-Z0-9_]*)\0")
+_SCOPE = "bakegen scope"  # key in Jinja's own mapping of names; the space keeps templates from naming it
+EMPTY_NAME = "\1"  # stands for an empty name of an axis value until the tag is put together
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Text of a manifest that may hold expressions, and where it stands."""
+
+    text: str
+    path: KeyPath
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the text means itself."""
+        return not _BRACES.search(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An expression without braces that is true or false."""
+
+    text: str
+    path: KeyPath
+
+
+class NotAvailableError(Exception):
+    """A name exists, but not here: the message says why, `hint` what to write instead."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class TemplateFailError(Exception):
+    """A template called `fail("…")`."""
+
+
+class FreeText:
+    """Text that holds variables, which get their value only at bake time: it can be written, and nothing else."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @property
+    def marked(self) -> str:
+        """The text with its variables marked."""
+        return self._text
+
+    def _refuse(self, *_: object) -> NoReturn:
+        names = " and ".join(dict.fromkeys(_VARIABLE_MARK.findall(self._text)))
+        raise NotAvailableError(
+            f"{names} is free until bake time, so nothing can be computed from it here",
+            f"write it as it is, {{{{ {names.split(' ')[0]} }}}}, or declare a second variable",
+        )
+
+    __str__ = __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __add__ = __radd__ = __mod__ = _refuse  # type: ignore[assignment]
+    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = __hash__ = _refuse  # type: ignore[assignment]
+
+
+class Value(str):
+    """An axis value inside expressions: its name as text, its properties as attributes."""
+
+    __slots__ = ("_axis", "_properties", "_scope")
+
+    def __new__(cls, text: str, axis: str, properties: Mapping[str, Tree], scope: Scope) -> Value:
+        """Return the value called `text`, whose properties are evaluated in `scope` when they are read."""
+        value = super().__new__(cls, text)
+        value._axis = axis
+        value._properties = properties
+        value._scope = scope
+        return value
+
+    def has_property(self, name: str) -> bool:
+        """Return whether the manifest gives the value this property."""
+        return name in self._properties
+
+    def read_property(self, name: str) -> Any:
+        """Return a property, evaluated."""
+        return self._scope.data(self._properties[name])
+
+    def describe_missing(self, name: str) -> tuple[str, str]:
+        """Return message and hint for a property that is not there."""
+        return (
+            f'{self._axis} "{self}" has no property "{name}"',
+            did_you_mean(name, self._properties)
+            or "declare it with a default under `properties:` if only some values have it",
+        )
+
+
+class _Undefined(StrictUndefined):
+    """Jinja's strict undefined, with what is needed for a good message kept on the exception."""
+
+    __slots__ = ()
+
+    def _fail_with_undefined_error(self, *_: Any, **__: Any) -> NoReturn:
+        error = self._undefined_exception(self._undefined_message)
+        error.undefined = self  # type: ignore[attr-defined]
+        raise error
+
+    __iter__ = __str__ = __len__ = _fail_with_undefined_error  # type: ignore[assignment]
+    __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = _fail_with_undefined_error
+    __mul__ = __rmul__ = __div__ = __rdiv__ = _fail_with_undefined_error
+    __truediv__ = __rtruediv__ = _fail_with_undefined_error
+    __floordiv__ = __rfloordiv__ = _fail_with_undefined_error
+    __mod__ = __rmod__ = _fail_with_undefined_error
+    __pos__ = __neg__ = _fail_with_undefined_error
+    __call__ = __getitem__ = _fail_with_undefined_error
+    __lt__ = __le__ = __gt__ = __ge__ = _fail_with_undefined_error
+    __int__ = __float__ = __complex__ = _fail_with_undefined_error
+    __pow__ = __rpow__ = _fail_with_undefined_error
+
+
+class _ScopedContext(Context):
+    """Jinja's context, asking the scope for names that Jinja does not know: so names cost only when they are used."""
+
+    def resolve_or_missing(self, key: str) -> Any:
+        found = super().resolve_or_missing(key)
+        if found is missing:
+            scope = self.parent.get(_SCOPE)
+            if scope is not None:
+                return scope.lookup(key)
+        return found
+
+
+def _finalize(value: Any) -> Any:
+    """Return what `{{ value }}` writes; raises TypeError for what has no one spelling."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, FreeText):
+        return value.marked
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | StrictUndefined):
+        return value
+    kinds = {list: "a list", tuple: "a list", dict: "a mapping", type(None): "nothing"}
+    raise TypeError(f"{kinds.get(type(value), 'an object')} cannot be written as text")
+
+
+def _major(version: str) -> str:
+    """Return the first part of a version: `3.14.2` -> `3`."""
+    return version.split(".")[0]
+
+
+def _minor(version: str) -> str:
+    """Return the first two parts of a version: `3.14.2` -> `3.14`."""
+    return ".".join(version.split(".")[:2])
+
+
+def _quoted(text: str) -> str:
+    """Return text as a double-quoted word of a Dockerfile's ENV, ARG or LABEL, where `$` means a variable."""
+    escaped = re.sub(r'([\\"$])', r"\\\1", text)
+    return f'"{escaped}"'
+
+
+def _fail(message: str) -> NoReturn:
+    """Let a template refuse what it was given."""
+    raise TemplateFailError(message)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox. Names beginning with `_` and mutation are refused by Jinja's own; random things are taken out."""
+
+    intercepted_binops = frozenset({"**"})
+    context_class = _ScopedContext
+
+    def __init__(self, loader: BaseLoader | None) -> None:
+        super().__init__(
+            loader=loader,
+            undefined=_Undefined,
+            finalize=_finalize,
+            keep_trailing_newline=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            cache_size=-1,
+        )
+        for name in ("random", "pprint"):  # differ from run to run
+            del self.filters[name]
+        del self.globals["lipsum"]
+        self.filters.update(major=_major, minor=_minor, quoted=_quoted)
+        self.globals.update(fail=_fail)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, Value) and obj.has_property(attribute):
+            return obj.read_property(attribute)
+        if isinstance(obj, FreeText):
+            obj._refuse()  # noqa: SLF001 - same module
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, Value) and isinstance(argument, str) and obj.has_property(argument):
+            return obj.read_property(argument)
+        if isinstance(obj, FreeText):
+            obj._refuse()  # noqa: SLF001 - same module
+        return super().getitem(obj, argument)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        raise SecurityError(f"the operator {operator} is not available in templates")
+
+
+class Evaluator:
+    """Compiles each text once and evaluates it within limits. One for a project."""
+
+    def __init__(self, loader: BaseLoader | None = None) -> None:
+        self.limits = Limits()
+        self.templates = _Environment(loader)
+        self._inline = _Environment(None)
+        self._compiled: dict[tuple[bool, str], Callable[[Scope], Any]] = {}
+
+    def text(self, text: str, scope: Scope) -> str:
+        """Return `text` with its expressions evaluated; raises whatever Jinja raises."""
+        run = self._compiled.get((True, text))
+        if run is None:
+            template = self._inline.from_string(text)
+            run = self._compiled[True, text] = lambda scope: template.render({_SCOPE: scope})
+        return str(self._bounded(run, scope))
+
+    def test(self, text: str, scope: Scope) -> bool:
+        """Return whether a condition holds; raises whatever Jinja raises."""
+        run = self._compiled.get((False, text))
+        if run is None:
+            condition = self._inline.compile_expression(text, undefined_to_none=False)
+            run = self._compiled[False, text] = lambda scope: bool(condition({_SCOPE: scope}))
+        return bool(self._bounded(run, scope))
+
+    def render(self, name: str, scope: Scope) -> str:
+        """Return the template file `name` rendered; raises whatever Jinja raises."""
+        return str(self._bounded(lambda scope: self.templates.get_template(name).render({_SCOPE: scope}), scope))
+
+    def _bounded(self, run: Callable[[Scope], Any], scope: Scope) -> Any:
+        self.limits.start()
+        try:
+            return run(scope)
+        finally:
+            self.limits.stop()
+
+
+class Scope:
+    """The names that one evaluation may use, each computed when it is first asked for."""
+
+    __slots__ = ("_definitions", "_evaluator", "_open", "_source", "_unavailable", "_values")
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        source: Source,
+        definitions: Mapping[str, Tree],
+        unavailable: Mapping[str, tuple[str, str]],
+    ) -> None:
+        self._evaluator = evaluator
+        self._source = source
+        self._definitions = definitions
+        self._unavailable = unavailable  # name -> message and hint
+        self._values: dict[str, Any] = {}
+        self._open: set[KeyPath] = set()
+
+    def add(self, values: Mapping[str, Any]) -> Scope:
+        """Give names their values, and return the scope."""
+        self._values.update(values)
+        return self
+
+    def with_names(self, values: Mapping[str, Any]) -> Scope:
+        """Return a scope with some names more (or other values for them); definitions are evaluated anew."""
+        scope = Scope(self._evaluator, self._source, self._definitions, self._unavailable)
+        scope._values = {
+            **{name: value for name, value in self._values.items() if name not in self._definitions},
+            **values,
+        }
+        return scope
+
+    def names(self) -> Iterable[str]:
+        """Return all names that can be used."""
+        return (*self._values, *self._definitions)
+
+    def lookup(self, name: str) -> Any:
+        """Return the value of a name, Jinja's `missing` if there is none; raises NotAvailableError."""
+        if name in self._values:
+            return self._values[name]
+        if name in self._definitions:
+            value = self._values[name] = self.data(self._definitions[name])
+            return value
+        if name in self._unavailable:
+            raise NotAvailableError(*self._unavailable[name])
+        return missing
+
+    def text(self, expression: Expression) -> str:
+        """Return the text of an expression, variables marked; raises `BakegenError` at the expression's place."""
+        if expression.is_literal:
+            return expression.text
+        try:
+            return self._checked(expression)
+        except NotAvailableError as error:
+            raise self._error(expression.path, error) from error
+
+    def test(self, condition: Condition) -> bool:
+        """Return whether a condition holds; raises `BakegenError` at its place."""
+        try:
+            return self._evaluator.test(condition.text, self)
+        except BakegenError:
+            raise
+        except Exception as error:
+            raise self._error(condition.path, error) from error
+
+    def data(self, tree: Tree) -> Any:
+        """Return plain data with every expression inside evaluated; names that are not available pass through."""
+        if isinstance(tree, Expression):
+            if tree.path in self._open:
+                raise BakegenError(
+                    [
+                        self._source.problem(
+                            "definition-loop", "is defined by way of itself", tree.path, hint="break the circle"
+                        )
+                    ]
+                )
+            self._open.add(tree.path)
+            try:
+                text = self._checked(tree)
+            finally:
+                self._open.discard(tree.path)
+            return FreeText(text) if "\0" in text else text
+        if isinstance(tree, dict):
+            return {key: self.data(item) for key, item in tree.items()}
+        if isinstance(tree, list):
+            return [self.data(item) for item in tree]
+        return tree
+
+    def _checked(self, expression: Expression) -> str:
+        try:
+            text = self._evaluator.text(expression.text, self)
+        except (BakegenError, NotAvailableError):
+            raise
+        except Exception as error:
+            raise self._error(expression.path, error) from error
+        mistake = text_mistake(text)
+        if mistake:
+            raise BakegenError([self._source.problem("control-character", mistake, expression.path, hint="remove it")])
+        return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+    def _error(self, path: KeyPath, error: Exception) -> BakegenError:
+        code, message, hint = explain_failure(error, self.names())
+        return BakegenError([self._source.problem(code, message, path, hint=hint)])
+
+
+def text_mistake(text: str) -> str:
+    """Return what makes `text` unfit to be written anywhere, or an empty string."""
+    found = _CONTROL.search(
+        _VARIABLE_MARK.sub("", text).replace(EMPTY_NAME, "") if "\0" in text or EMPTY_NAME in text else text
+    )
+    if found:
+        return f"gives text with the control character U+{ord(found[0]):04X}"
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        return "gives text with half a surrogate pair"
+    return ""
+
+
+def tree(value: Any, path: KeyPath) -> Tree:
+    """Return plain data with its texts that hold braces as `Expression`s."""
+    if isinstance(value, str):
+        expression = Expression(value, path)
+        return value if expression.is_literal else expression
+    if isinstance(value, dict):
+        return {key: tree(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [tree(item, (*path, index)) for index, item in enumerate(value)]
+    return value
+
+
+def explain_failure(error: Exception, names: Iterable[str]) -> tuple[str, str, str]:
+    """Return code, message and hint for what went wrong while Jinja ran."""
+    match error:
+        case NotAvailableError():
+            return "not-available", str(error), error.hint
+        case SecurityError():
+            return "unsafe-expression", str(error), "templates cannot reach into Python"
+        case UndefinedError():
+            return ("undefined-name", *_explain_undefined(error, names))
+        case TemplateSyntaxError():
+            return "template-syntax", f"not a valid template: {error.message}", _syntax_hint(str(error.message))
+        case TemplateNotFound():
+            return (
+                "template-missing",
+                f'there is no template "{error.message}"',
+                "templates are looked up in templates/",
+            )
+        case TemplateFailError():
+            return "template-fail", str(error), ""
+        case RecursionError():
+            return "too-expensive", "calls or includes itself without end", "break the circle"
+        case TooExpensiveError():
+            return "too-expensive", f"takes more than {SECONDS} seconds", "make the loops smaller"
+        case MemoryError() | OverflowError():
+            return "too-expensive", f"asks for too much ({error})".replace(" ()", ""), "make the ranges smaller"
+    return "template-failed", f"cannot be evaluated: {error} ({type(error).__name__})", ""
+
+
+def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> tuple[str, str]:
+    undefined = getattr(error, "undefined", None)
+    if undefined is None:
+        return str(error.message), ""
+    owner, name = undefined._undefined_obj, undefined._undefined_name  # noqa: SLF001 - Jinja's documented hook
+    if owner is missing:
+        return f'undefined name "{name}"', did_you_mean(str(name), names)
+    if isinstance(owner, Value):
+        return owner.describe_missing(str(name))
+    if isinstance(owner, dict):
+        return f'no entry "{name}" here', did_you_mean(str(name), map(str, owner))
+    return str(undefined._undefined_message), ""  # noqa: SLF001
+
+
+def _syntax_hint(message: str) -> str:
+    if "unexpected end of template" in message or "end of print statement" in message or "unexpected '}'" in message:
+        return "braces come in pairs: {{ name }}"
+    if "Unknown tag" in message or "unknown tag" in message:
+        return "to write `{%` itself, use {{ '{%' }}"
+    return ""

@@ -1,0 +1,410 @@
+"""Link the targets of all manifests into one graph, and check what only the whole can show.
+
+In: the `Expansion` of every manifest. Out: a `Graph`, or a `BakegenError` with every problem: parents that do not
+exist, cycles, platforms that a parent lacks, names and tags that two targets claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+import networkx as nx
+
+from bakegen.errors import BakegenError, Position, Problem, did_you_mean
+from bakegen.expand import Draft, Expansion, Wanted, value_word, word
+from bakegen.model import Absent, Manifest, Parent, Target, replace_references
+from bakegen.references import familiar
+from bakegen.selectors import Selector, parse_selectors
+from bakegen.source import KeyPath
+
+GroupKind = Literal["default", "image", "release", "axis value", "own"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A bake group: its members in the order of the manifests, publishable parents of members included."""
+
+    name: str
+    kind: GroupKind
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All targets, with edges from parent to child; the order is that of the manifests."""
+
+    manifests: tuple[Manifest, ...]
+    targets: Mapping[str, Target]
+    absent: tuple[Absent, ...]
+    groups: tuple[Group, ...]
+    edges: nx.DiGraph
+
+    def manifest(self, image: str) -> Manifest:
+        """Return the manifest of an image family; raises KeyError."""
+        for manifest in self.manifests:
+            if manifest.image == image:
+                return manifest
+        raise KeyError(image)
+
+    @cached_property
+    def by_image(self) -> Mapping[str, tuple[Target, ...]]:
+        """Targets of each image family."""
+        found: dict[str, list[Target]] = {manifest.image: [] for manifest in self.manifests}
+        for target in self.targets.values():
+            found[target.image].append(target)
+        return {image: tuple(targets) for image, targets in found.items()}
+
+    @cached_property
+    def by_dockerfile(self) -> Mapping[str, tuple[Target, ...]]:
+        """The targets that each Dockerfile serves."""
+        found: dict[str, list[Target]] = {}
+        for target in self.targets.values():
+            found.setdefault(target.dockerfile, []).append(target)
+        return {path: tuple(targets) for path, targets in found.items()}
+
+    def ancestors(self, names: Iterable[str]) -> set[str]:
+        """Return all targets that the named ones are built from, directly or not."""
+        return set().union(*(nx.ancestors(self.edges, name) for name in names)) if names else set()
+
+    def select(self, words: Sequence[str]) -> tuple[Target, ...]:
+        """Return the targets that the selectors pick, in order; raises `BakegenError` if none does."""
+        return parse_selectors(words, self.targets.values(), self.groups, self.absent).pick()
+
+    def resolve(self, target: Target, text: str) -> str:
+        """Return text of a target with variables replaced by their defaults."""
+        variables = self.manifest(target.image).variables
+        return replace_references(text, lambda name: variables[name].default)
+
+    def restrict(self, images: Sequence[str]) -> tuple[Manifest, ...]:
+        """Return the manifests of the named images, all of them if none is named; raises `BakegenError`."""
+        known = [manifest.image for manifest in self.manifests]
+        for image in images:
+            if image not in known:
+                raise BakegenError(
+                    [
+                        Problem(
+                            code="unknown-image",
+                            message=f'there is no image "{image}"',
+                            hint=did_you_mean(image, known),
+                        )
+                    ]
+                )
+        return tuple(manifest for manifest in self.manifests if not images or manifest.image in images)
+
+
+def build_graph(expansions: Sequence[Expansion]) -> Graph:
+    """Link and check the targets of all manifests."""
+    linker = _Linker(expansions)
+    linker.check_images()
+    linker.link()
+    edges = linker.edges()
+    linker.check_cycles(edges)
+    linker.check_platforms()
+    linker.check_tags()
+    linker.stop_if_problems()
+    graph = Graph(
+        manifests=tuple(expansion.manifest for expansion in expansions),
+        targets=linker.targets,
+        absent=tuple(absent for expansion in expansions for absent in expansion.absent),
+        groups=(),
+        edges=edges,
+    )
+    groups = _groups(graph)
+    return replace(graph, groups=groups)
+
+
+class _Linker:
+    """Collects problems while it links; keeps one problem per place, since a mistake shows in many targets."""
+
+    def __init__(self, expansions: Sequence[Expansion]) -> None:
+        self.expansions = expansions
+        self.targets: dict[str, Target] = {}
+        self.problems: dict[tuple[Position | None, str], Problem] = {}
+        self.manifests = {expansion.manifest.image: expansion.manifest for expansion in expansions}
+        self.by_point = {
+            _point_key(draft.target.image, draft.target.release, draft.target.values): draft.target
+            for expansion in expansions
+            for draft in expansion.drafts
+        }
+
+    def report(
+        self, manifest: Manifest, code: str, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False
+    ) -> None:
+        problem = manifest.source.problem(code, message, path, hint=hint, at_key=at_key)
+        self.problems.setdefault((problem.position, code), problem)
+
+    def stop_if_problems(self) -> None:
+        if self.problems:
+            raise BakegenError(self.problems.values())
+
+    def place(self, target: Target, path: KeyPath | None = None) -> Position:
+        return self.manifests[target.image].source.place(path or target.path).key
+
+    def drafts(self) -> Iterator[tuple[Manifest, Draft]]:
+        for expansion in self.expansions:
+            for draft in expansion.drafts:
+                yield expansion.manifest, draft
+
+    def check_images(self) -> None:
+        first: dict[str, Manifest] = {}
+        for expansion in self.expansions:
+            manifest = expansion.manifest
+            clash = first.setdefault(word(manifest.image).lower(), manifest)
+            if clash is not manifest:
+                place = clash.source.place(("image",)).value
+                self.report(
+                    manifest,
+                    "name-collision",
+                    f'image "{manifest.image}" has the same name in the bake file as the one at {place}',
+                    ("image",),
+                    "rename one of them",
+                )
+        self.stop_if_problems()
+
+    def link(self) -> None:
+        first: dict[str, Target] = {}
+        for manifest, draft in self.drafts():
+            target = draft.target
+            parents = [self.parent(manifest, target, wanted) for wanted in draft.wanted]
+            target = replace(target, parents=tuple(parent for parent in parents if parent))
+            clash = first.setdefault(target.name, target)
+            if clash is not target:
+                self.report(
+                    manifest, "name-collision",
+                    f'{_describe(target)} and {_describe(clash)} at {self.place(clash)} would both be called "{target.name}"',
+                    _differing_path(manifest, target, clash), "rename one of the values: names keep letters, digits, `_` and `-` only", at_key=True,
+                )  # fmt: skip
+                continue
+            self.targets[target.name] = target
+
+    def parent(self, manifest: Manifest, target: Target, wanted: Wanted) -> Parent | None:
+        if wanted.outside:
+            return Parent(
+                wanted.outside if wanted.outside == "scratch" else familiar(wanted.outside), None, wanted.path
+            )
+        family = self.manifests.get(wanted.image)
+        if family is None:
+            self.report(
+                manifest,
+                "unknown-image",
+                f'there is no image family "{wanted.image}"',
+                (*wanted.path, "image"),
+                did_you_mean(wanted.image, self.manifests),
+            )
+            return None
+        release = next((release for release in family.releases if release.name == wanted.release), None)
+        if release is None:
+            known = [release.name for release in family.releases]
+            self.report(
+                manifest,
+                "unknown-release",
+                f'image "{wanted.image}" has no release "{wanted.release}"',
+                (*wanted.path, "release"),
+                did_you_mean(wanted.release, known),
+            )
+            return None
+        values = wanted.values or {}
+        lacking = [axis for axis in release.axes if axis not in values]
+        if lacking:
+            self.report(
+                manifest, "ambiguous-parent", f'release "{wanted.release}" spans axis "{lacking[0]}", and {_describe(target)} does not say which value of it',
+                wanted.path, f"write {{release: {wanted.release}, at: {{{lacking[0]}: VALUE}}}}",
+            )  # fmt: skip
+            return None
+        point = {axis: values[axis] for axis in release.axes}
+        found = self.by_point.get(_point_key(wanted.image, wanted.release, point))
+        if found is None:
+            self.report(
+                manifest,
+                "missing-parent",
+                f"{_describe(target)} is built from {_spell(wanted.release, point)}, which does not exist{self.why_absent(wanted, point)}",
+                wanted.path,
+                "exclude the child too, or keep the parent",
+            )
+            return None
+        reference = familiar(f"{found.repositories[0]}:{found.tags[0]}")
+        if "\0" in reference and wanted.image != manifest.image:
+            reference = replace_references(reference, lambda name: family.variables[name].default)
+        return Parent(reference, found.name, wanted.path)
+
+    def why_absent(self, wanted: Wanted, point: Mapping[str, str]) -> str:
+        for expansion in self.expansions:
+            for absent in expansion.absent:
+                if (absent.image, absent.release, absent.values) == (wanted.image, wanted.release, point):
+                    place = expansion.manifest.source.place(absent.path).value
+                    return f": {absent.reason} ({place})"
+        return ""
+
+    def edges(self) -> nx.DiGraph:
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.targets)
+        for target in self.targets.values():
+            graph.add_edges_from((parent.target, target.name) for parent in target.parents if parent.target)
+        return graph
+
+    def check_cycles(self, edges: nx.DiGraph) -> None:
+        if nx.is_directed_acyclic_graph(edges):
+            return
+        order = {name: index for index, name in enumerate(self.targets)}
+        for loop in nx.strongly_connected_components(edges):
+            first = min(loop, key=order.__getitem__)
+            if len(loop) == 1 and not edges.has_edge(first, first):
+                continue
+            circle = nx.find_cycle(edges.subgraph(loop), first, orientation="reverse")
+            names = [first, *(edge[0] for edge in circle)]
+            target = self.targets[first]
+            path = next(parent.path for parent in target.parents if parent.target in loop)
+            chain = " <- ".join(dict.fromkeys(self.targets[name].release for name in names))
+            self.report(
+                self.manifests[target.image], "parent-cycle", f"releases are built from each other: {chain} <- {target.release}", path,
+                "a release cannot be its own parent; break the circle",
+            )  # fmt: skip
+
+    def check_platforms(self) -> None:
+        for target in self.targets.values():
+            manifest = self.manifests[target.image]
+            for parent in target.parents:
+                base = self.targets.get(parent.target or "")
+                lacking = [platform for platform in target.platforms if base and platform not in base.platforms]
+                if base and lacking:
+                    self.report(
+                        manifest, "uncovered-platform",
+                        f"{_describe(target)} is for {', '.join(lacking)}, which its parent {_describe(base)} ({self.place(base)}) is not",
+                        parent.path, "narrow the platforms of the child, or widen those of the parent",
+                    )  # fmt: skip
+
+    def check_tags(self) -> None:
+        paths = {draft.target.name: draft.tag_paths for _, draft in self.drafts()}
+        claimed: dict[str, tuple[Target, KeyPath]] = {}
+        for target in self.targets.values():
+            if not target.publish:
+                continue
+            manifest = self.manifests[target.image]
+            prefixed = {f"BAKEGEN_REGISTRY/{repository.rsplit('/', 1)[-1]}" for repository in target.repositories}
+            for repository in (*target.repositories, *sorted(prefixed)):
+                for tag, path in zip(target.tags, paths[target.name], strict=False):
+                    reference = replace_references(
+                        f"{repository}:{tag}", lambda name, manifest=manifest: manifest.variables[name].default
+                    )
+                    other, other_path = claimed.setdefault(reference, (target, path))
+                    if other is target:
+                        continue
+                    where = self.manifests[other.image].source.place(other_path).value
+                    self.report(
+                        manifest,
+                        "tag-collision",
+                        f'the tag "{reference}" is claimed by {_describe(target)} and by {_describe(other)} ({where})',
+                        path,
+                        _tag_hint(target, other),
+                    )
+
+
+def _tag_hint(target: Target, other: Target) -> str:
+    differing = [axis for axis in target.values if other.values.get(axis) != target.values[axis]]
+    if target.release == other.release and target.image == other.image and differing:
+        return f"let the pattern tell them apart, for example with {{{{ {differing[0]} }}}}"
+    return "give one of them another tag"
+
+
+def _point_key(image: str, release: str, values: Mapping[str, str]) -> tuple[object, ...]:
+    return image, release, *values.items()
+
+
+def _spell(release: str, values: Mapping[str, str]) -> str:
+    return " ".join([f'"{release}"', *(f"{axis}={value}" for axis, value in values.items())])
+
+
+def _describe(target: Target) -> str:
+    return _spell(target.release, target.values)
+
+
+def _differing_path(manifest: Manifest, target: Target, other: Target) -> KeyPath:
+    """Return the place of the axis value by which two targets differ, or the target's own."""
+    for axis, value in target.values.items():
+        if other.values.get(axis) != value and target.image == other.image:
+            return manifest.axis(axis).value(value).path
+    return target.path
+
+
+def _groups(graph: Graph) -> tuple[Group, ...]:
+    """Return all groups; raises `BakegenError` where two things want one group name."""
+    members: dict[tuple[GroupKind, str], list[str]] = {("default", "default"): []}
+    origins: dict[tuple[GroupKind, str], tuple[Manifest, KeyPath]] = {}
+
+    def join(kind: GroupKind, name: str, target: Target, path: KeyPath) -> None:
+        members.setdefault((kind, name), []).append(target.name)
+        origins.setdefault((kind, name), (manifest, path))
+
+    for manifest in graph.manifests:
+        for target in graph.by_image[manifest.image]:
+            if target.publish:
+                members["default", "default"].append(target.name)
+            join("image", word(manifest.image), target, ("image",))
+            join("release", word(target.release), target, target.path)
+            for axis, value in target.values.items():
+                join("axis value", value_word(axis, value), target, ("axes", axis, value))
+    for manifest in graph.manifests:
+        for name, words in manifest.groups.items():
+            selector = _own_selector(graph, manifest, name, words)
+            for target in selector.pick():
+                join("own", name, target, ("groups", name))
+    return _checked_groups(graph, members, origins)
+
+
+def _own_selector(graph: Graph, manifest: Manifest, name: str, words: Sequence[str]) -> Selector:
+    try:
+        selector = parse_selectors(words, graph.by_image[manifest.image], graph.groups, graph.absent)
+        selector.pick()
+    except BakegenError as error:
+        raise BakegenError(
+            manifest.source.problem(problem.code, problem.message, ("groups", name), hint=problem.hint)
+            for problem in error.problems
+        ) from error
+    return selector
+
+
+def _checked_groups(
+    graph: Graph,
+    members: Mapping[tuple[GroupKind, str], list[str]],
+    origins: Mapping[tuple[GroupKind, str], tuple[Manifest, KeyPath]],
+) -> tuple[Group, ...]:
+    order = {name: index for index, name in enumerate(graph.targets)}
+    groups: dict[str, Group] = {}
+    problems = []
+    kinds = get_args(GroupKind)
+    for (kind, name), names in sorted(members.items(), key=lambda item: kinds.index(item[0][0])):
+        above = {target for target in graph.ancestors(names) if graph.targets[target].publish}
+        # What is not published is built as a parent only; a group of nothing else keeps it, to be buildable at all.
+        shown = [target for target in names if graph.targets[target].publish] or names
+        group = Group(name, kind, tuple(sorted({*shown, *above}, key=order.__getitem__)))
+        clash = groups.setdefault(name, group)
+        if clash is not group and clash.members != group.members:
+            manifest, path = origins[kind, name]
+            other = origins.get((clash.kind, name))
+            where = f" at {other[0].source.place(other[1]).key}" if other else ""
+            problems.append(
+                manifest.source.problem(
+                    "group-collision",
+                    f'the {kind} "{name}" and the {clash.kind}{where} would both be the group "{name}"',
+                    path,
+                    hint="rename one of them: bake has one namespace for groups",
+                    at_key=True,
+                )  # fmt: skip
+            )
+        if name in graph.targets and group.members != (name,):
+            manifest, path = origins.get((kind, name), (graph.manifests[0], ()))
+            problems.append(
+                manifest.source.problem(
+                    "group-collision",
+                    f'the {kind} "{name}" would hide the target of that name',
+                    path,
+                    hint="rename one of them: bake would build the group",
+                    at_key=True,
+                )
+            )
+    if problems:
+        raise BakegenError(problems)
+    return tuple(group for group in groups.values() if group.name not in graph.targets)

@@ -1,0 +1,100 @@
+"""Write values in HCL, so that bake reads exactly what was meant.
+
+In: strings (with marked variables), truth values, lists, mappings, calls. Out: HCL text. The rules for strings are
+those of HCL's native syntax (https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md, "Template Expressions").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bakegen.model import split_references
+
+WIDTH = 110
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_TABLE = str.maketrans(_ESCAPES | {chr(c): f"\\u{c:04x}" for c in (*range(32), 127) if chr(c) not in _ESCAPES})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of an HCL function."""
+
+    function: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """The name of a variable or constant."""
+
+    name: str
+
+
+def literal(text: str) -> str:
+    """Return the inside of a quoted string that means `text`; `${` and `%{` would otherwise interpolate."""
+    return text.translate(_TABLE).replace("${", "$${").replace("%{", "%%{")
+
+
+def quoted(text: str, names: Mapping[str, str]) -> str:
+    """Return a string with its variables, by the names that they have in the bake file; a lone variable stands bare."""
+    if "\0" not in text:
+        return f'"{literal(text)}"'
+    parts = split_references(text)
+    if len(parts) == 3 and not parts[0] and not parts[2]:  # noqa: PLR2004 - nothing, a variable, nothing
+        return names[parts[1]]
+    written = []
+    for index, part in enumerate(parts):
+        if index % 2:
+            written.append(f"${{{names[part]}}}")
+        elif part[-1:] in {"$", "%"} and index + 1 < len(parts):
+            # `$` before `${V}` would read as the escape `$${`: the last character becomes an expression of its own.
+            written.append(f'{literal(part[:-1])}${{"{part[-1]}"}}')
+        else:
+            written.append(literal(part))
+    return f'"{"".join(written)}"'
+
+
+def write(value: Any, names: Mapping[str, str], indent: int = 0) -> str:
+    """Return `value` as an HCL expression, on one line if it fits, that starts at column `indent`."""
+    match value:
+        case Name():
+            return value.name
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return quoted(value, names)
+        case Call():
+            flat = f"{value.function}({', '.join(write(item, names) for item in value.arguments)})"
+            if _fits(flat, indent):
+                return flat
+            *first, last = value.arguments
+            opening = "".join([f"{value.function}(", *(f"{write(item, names)}, " for item in first)])
+            if isinstance(last, list | tuple) and _fits(f"{opening}[", indent):
+                return f"{opening}{_lines('[', last, ']', names, indent)})"
+            return _lines(f"{value.function}(", value.arguments, ")", names, indent)
+        case list() | tuple():
+            flat = f"[{', '.join(write(item, names) for item in value)}]"
+            return flat if _fits(flat, indent) else _lines("[", value, "]", names, indent)
+        case Mapping():
+            inner = " " * (indent + 2)
+            lines = [f"{inner}{_key(key, names)} = {write(item, names, indent + 2)}" for key, item in value.items()]
+            return "\n".join(["{", *lines, f"{' ' * indent}}}"])
+    raise TypeError(f"{type(value).__name__} has no HCL form")
+
+
+def _fits(text: str, indent: int) -> bool:
+    return indent + len(text) <= WIDTH and "\n" not in text
+
+
+def _key(key: str, names: Mapping[str, str]) -> str:
+    # A bare variable as a key would be the name itself: keys are always quoted.
+    text = quoted(key, names)
+    return text if text.startswith('"') else f'"${{{text}}}"'
+
+
+def _lines(before: str, items: Any, after: str, names: Mapping[str, str], indent: int) -> str:
+    inner = " " * (indent + 2)
+    lines = [f"{inner}{write(item, names, indent + 2)}," for item in items]
+    return "\n".join([before, *lines, f"{' ' * indent}{after}"])

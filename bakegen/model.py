@@ -1,0 +1,240 @@
+"""The data that flows: manifest -> targets. Frozen, and without logic beyond reading it.
+
+Strings of a `Target` may hold references to variables, written as `\\0NAME\\0`: see `variable_reference`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bakegen.expressions import Condition, Expression, Tree
+from bakegen.source import KeyPath, Source
+
+_REFERENCE = re.compile("\0([A-Z][A-Z0-9_]*)\0")
+
+
+def split_references(text: str) -> list[str]:
+    """Return literal text and variable names in turn: literal, name, literal, …, literal."""
+    return _REFERENCE.split(text)
+
+
+def replace_references(text: str, value: Callable[[str], str]) -> str:
+    """Return `text` with each variable reference replaced by `value(name)`."""
+    return _REFERENCE.sub(lambda match: value(match[1]), text) if "\0" in text else text
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A value that stays free at bake time."""
+
+    name: str
+    bake_name: str
+    default: str
+    description: str
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A repository that targets are pushed to, and the environment variables that log in."""
+
+    repository: Expression
+    username: str
+    password: str
+    readme: bool
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class NameRule:
+    """A pattern for the names that values of an axis go by in tags; `values` empty means all."""
+
+    pattern: Expression
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisValue:
+    """One value of an axis with its properties (expressions inside are evaluated per target)."""
+
+    name: str
+    properties: Mapping[str, Tree]
+    names: tuple[str, ...] | None
+    platforms: tuple[str, ...] | None
+    args: Mapping[str, Expression | None]
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A named list of values."""
+
+    name: str
+    values: tuple[AxisValue, ...]
+    rules: tuple[NameRule, ...]
+    path: KeyPath
+
+    def value(self, name: str) -> AxisValue:
+        """Return the value called `name`; raises KeyError."""
+        return next((value for value in self.values if value.name == name), None) or _missing(name)
+
+
+def _missing(name: str) -> AxisValue:
+    raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Combinations that do not exist: patterns per axis (or `release`), and why."""
+
+    patterns: Mapping[str, tuple[str, ...]]
+    because: str
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRule:
+    """Where a target is built from: a release (of `image`), or an outside image as an expression."""
+
+    image: str
+    release: str
+    at: Mapping[str, Expression]
+    outside: Expression | None
+    when: Condition | None
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class FileRule:
+    """A file written next to a Dockerfile."""
+
+    file: Expression
+    template: Expression | None
+    copy: Expression | None
+    per_platform: bool
+    when: Condition | None
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One release with the settings that hold for it (the image's below its own)."""
+
+    name: str
+    description: str
+    axes: tuple[str, ...]
+    parents: tuple[ParentRule, ...]
+    when: tuple[Condition, ...]
+    platforms: tuple[str, ...] | None
+    publish: bool
+    tags: tuple[Expression, ...]
+    template: Expression
+    dockerfile: Expression
+    context: Expression
+    contexts: Mapping[str, Expression]
+    args: Mapping[str, Expression | None]
+    own_args: Mapping[str, Expression | None]
+    labels: Mapping[str, Expression]
+    annotations: Mapping[str, Expression]
+    secrets: tuple[Expression, ...]
+    ssh: tuple[Expression, ...]
+    cache_from: tuple[Expression, ...]
+    cache_to: tuple[Expression, ...]
+    attest: tuple[Expression, ...]
+    bake: Mapping[str, Tree]
+    files: tuple[FileRule, ...]
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One image family as its manifest declares it."""
+
+    image: str
+    description: str
+    source: Source = field(repr=False)
+    buildx: tuple[int, int]
+    syntax: str
+    variables: Mapping[str, Variable]
+    registries: tuple[Registry, ...]
+    platforms: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    define: Mapping[str, Tree]
+    data: Mapping[str, Any]
+    exclude: tuple[Exclusion, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    releases: tuple[Release, ...]
+    inputs: tuple[str, ...]  # files that the manifest was read from, relative to the project root
+
+    def axis(self, name: str) -> Axis:
+        """Return the axis called `name`; raises KeyError."""
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a target is built from: an image `reference`, and the `target` that makes it if one of ours does."""
+
+    reference: str
+    target: str | None
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFile:
+    """A side file of a target's Dockerfile."""
+
+    rule: FileRule
+    platform: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One bake target: one release at one value of each axis that it spans."""
+
+    name: str
+    image: str
+    release: str
+    values: Mapping[str, str]  # axis -> value, in the order of the manifest
+    platforms: tuple[str, ...]
+    repositories: tuple[str, ...]
+    tags: tuple[str, ...]
+    publish: bool
+    parents: tuple[Parent, ...]
+    template: str
+    dockerfile: str  # from the project root
+    context: str  # from the project root, or a URL
+    contexts: Mapping[str, str]
+    args: Mapping[str, str]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    secrets: tuple[str, ...]
+    ssh: tuple[str, ...]
+    cache_from: tuple[str, ...]
+    cache_to: tuple[str, ...]
+    attest: tuple[str, ...]
+    bake: Mapping[str, Any]
+    path: KeyPath
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Every repository with every tag, as they are pushed (with variable references)."""
+        return tuple(f"{repository}:{tag}" for repository in self.repositories for tag in self.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A combination that is no target, and why."""
+
+    image: str
+    release: str
+    values: Mapping[str, str]
+    cause: Literal["exclude", "when", "parent"]
+    reason: str
+    path: KeyPath

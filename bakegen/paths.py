@@ -1,0 +1,38 @@
+"""Paths that a manifest names: pure checks of their text, and a look at the disk that refuses symlinks out of the tree."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+
+def path_mistake(text: str) -> str:
+    """Return why `text` is not a plain relative path, or an empty string."""
+    if not text:
+        return "is empty"
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):  # noqa: PLR2004 - the bounds of ASCII control characters
+        return "holds a control character"
+    if text.startswith(("/", "~")):
+        return "is absolute; paths are relative"
+    if "\\" in text:
+        return "holds a backslash; folders are separated by /"
+    parts = text.split("/")
+    if ".." in parts:
+        return "climbs out of its folder with `..`"
+    if "" in parts or "." in parts:
+        return "has an empty or `.` part"
+    if any(len(part.encode()) > 255 for part in parts):  # noqa: PLR2004 - NAME_MAX of Linux's file systems
+        return "has a part of more than 255 bytes"
+    return ""
+
+
+def leaves(root: Path, path: Path) -> bool:
+    """Return whether `path` leads out of `root` once its symlinks are followed."""
+    return not path.resolve().is_relative_to(root.resolve())
+
+
+def relative(path: PurePosixPath | Path, root: Path) -> str:
+    """Return `path` as messages show it: from the project root, or as it is when it lies elsewhere."""
+    try:
+        return Path(path).relative_to(root).as_posix()
+    except ValueError:
+        return Path(path).as_posix()

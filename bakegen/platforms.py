@@ -1,0 +1,96 @@
+"""Platforms in OCI form: `linux/ppc64le`, `linux/arm/v7`.
+
+In: text from a manifest or a command line. Out: a `Platform`, or what is wrong with the text.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+# What Go can build for and containerd can name (https://github.com/containerd/platforms), as far as images exist.
+KNOWN = (
+    "linux/386",
+    "linux/amd64",
+    "linux/amd64/v2",
+    "linux/amd64/v3",
+    "linux/amd64/v4",
+    "linux/arm/v5",
+    "linux/arm/v6",
+    "linux/arm/v7",
+    "linux/arm64",
+    "linux/loong64",
+    "linux/mips",
+    "linux/mips64",
+    "linux/mips64le",
+    "linux/mipsle",
+    "linux/ppc64",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+    "freebsd/amd64",
+    "freebsd/arm64",
+    "wasi/wasm",
+    "windows/amd64",
+    "windows/arm64",
+)
+
+# Other spellings that engines understand, and what each normalises to (containerd/platforms, database.go).
+_ALIASES = {
+    "linux/arm": "linux/arm/v7",
+    "linux/arm64/v8": "linux/arm64",
+    "linux/arm64v8": "linux/arm64",
+    "linux/aarch64": "linux/arm64",
+    "linux/armhf": "linux/arm/v7",
+    "linux/armel": "linux/arm/v6",
+    "linux/x86_64": "linux/amd64",
+    "linux/x86-64": "linux/amd64",
+    "linux/amd64/v1": "linux/amd64",
+    "linux/i386": "linux/386",
+    "linux/ppc64el": "linux/ppc64le",
+    "amd64": "linux/amd64",
+    "x86_64": "linux/amd64",
+    "arm64": "linux/arm64",
+    "arm64v8": "linux/arm64",
+    "aarch64": "linux/arm64",
+    "ppc64le": "linux/ppc64le",
+    "ppc64el": "linux/ppc64le",
+    "s390x": "linux/s390x",
+    "riscv64": "linux/riscv64",
+}
+
+
+class Platform(str):
+    """A platform as text, with its parts: `os`, `arch`, `variant` (empty for most) and `name` (`arm64`, `armv7`)."""
+
+    __slots__ = ()
+
+    @property
+    def os(self) -> str:
+        """The operating system, BuildKit's TARGETOS."""
+        return self.split("/")[0]
+
+    @property
+    def arch(self) -> str:
+        """The architecture, BuildKit's TARGETARCH."""
+        return self.split("/")[1]
+
+    @property
+    def variant(self) -> str:
+        """The variant, BuildKit's TARGETVARIANT; empty for most."""
+        return "".join(self.split("/")[2:])
+
+    @property
+    def name(self) -> str:
+        """Architecture and variant in one word: `${TARGETARCH}${TARGETVARIANT}` of a Dockerfile."""
+        return self.arch + self.variant
+
+
+def platform_mistake(text: str) -> str:
+    """Return what is wrong with a platform (bake would pass it on unchecked), or an empty string."""
+    if text in KNOWN:
+        return ""
+    right = _ALIASES.get(text.lower()) or (text.lower() if text.lower() in KNOWN else None)
+    if right:
+        return f'write "{right}"'
+    near = difflib.get_close_matches(text, KNOWN, n=1, cutoff=0.5)
+    return f'did you mean "{near[0]}"?' if near else "a platform is written OS/ARCH, such as linux/arm64"

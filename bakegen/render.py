@@ -1,0 +1,372 @@
+"""Render the graph into files: Dockerfiles, their side files, READMEs, versions, the bake file.
+
+In: a `Project`. Out: `{path from the root: OutputFile}`, or a `BakegenError` with every problem. Nothing is written.
+
+One Dockerfile may serve several targets. It is rendered once, and may use only what those targets have in common;
+what differs between them reaches it as build args.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from posixpath import dirname, join, normpath
+from typing import Any
+
+from jinja2 import TemplateNotFound, TemplateSyntaxError
+
+from bakegen.bake import BAKE_FILE, BAKE_TEMPLATE, bake_model
+from bakegen.dockerfile_check import check_dockerfile
+from bakegen.errors import BakegenError, Position, Problem, did_you_mean
+from bakegen.expand import OUTPUT, Names
+from bakegen.expressions import FreeText, Scope, explain_failure, text_mistake
+from bakegen.model import FileRule, Manifest, Target
+from bakegen.output import OutputFile
+from bakegen.paths import leaves, path_mistake
+from bakegen.platforms import Platform
+from bakegen.project import Project
+from bakegen.source import KeyPath
+
+README_TEMPLATE = "README.md.j2"
+_DIRECTIVES = ("syntax", "escape", "check")
+
+
+def render_project(project: Project) -> dict[str, OutputFile]:
+    """Return every file of the project; raises `BakegenError` with every problem found."""
+    renderer = _Renderer(project)
+    with project.evaluator.limits:
+        for manifest in project.graph.manifests:
+            renderer.image(manifest)
+        if not renderer.problems:
+            renderer.bake_file()
+    if renderer.problems:
+        raise BakegenError(renderer.problems.values())
+    return {path: made.file for path, made in renderer.made.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A rendered file and what asked for it."""
+
+    file: OutputFile
+    manifest: Manifest
+    path: KeyPath
+
+
+class _Renderer:
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.graph = project.graph
+        self.made: dict[str, _Made] = {}
+        self.problems: dict[tuple[object, str], Problem] = {}
+
+    def keep(self, problem: Problem) -> None:
+        """Keep the first problem at each place: a template's mistake shows in every file that it makes."""
+        self.problems.setdefault((problem.position, problem.code), problem)
+
+    def image(self, manifest: Manifest) -> None:
+        names = Names(manifest, self.project.evaluator)
+        targets: dict[str, list[Target]] = {}
+        for target in self.graph.by_image[manifest.image]:
+            targets.setdefault(target.dockerfile, []).append(target)
+        for path, users in targets.items():
+            try:
+                self.dockerfile(manifest, names, path, users)
+            except BakegenError as error:
+                for problem in error.problems:
+                    self.keep(problem)
+        folder = f"{OUTPUT}/{manifest.image}"
+        version = manifest.variables.get("VERSION")
+        if version:
+            self.add(f"{folder}/versions", OutputFile(f"{version.default}\n".encode()), manifest, version.path)
+        try:
+            self.readme(manifest, folder)
+        except BakegenError as error:
+            for problem in error.problems:
+                self.keep(problem)
+
+    def add(self, path: str, file: OutputFile, manifest: Manifest, origin: KeyPath) -> None:
+        """Add a file; two different ones at one path are a problem that names both places."""
+        first = self.made.setdefault(path, _Made(file, manifest, origin))
+        if first.file != file:
+            place = first.manifest.source.place(first.path).value
+            self.keep(
+                manifest.source.problem(
+                    "output-clash",
+                    f'"{path}" is already made, with other content, at {place}',
+                    origin,
+                    hint="give one of them another path",
+                )  # fmt: skip
+            )
+
+    def dockerfile(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> None:
+        release = next(release for release in manifest.releases if release.name == targets[0].release)
+        templates = dict.fromkeys(target.template for target in targets)
+        if len(templates) > 1:
+            raise self.problem(
+                manifest,
+                "shared-dockerfile",
+                f'targets that share "{path}" have different templates: {", ".join(templates)}',
+                release.dockerfile.path,
+                "give them different paths",
+            )
+        scope = self.shared_scope(manifest, names, path, targets)
+        text = self.render(targets[0].template, scope, manifest, release.template.path)
+        text = _with_header(text, manifest, targets[0].template)
+        self.add(path, OutputFile(text.encode()), manifest, release.dockerfile.path)
+        for problem in check_dockerfile(text, path, manifest, targets):
+            self.keep(problem)
+        for user in {target.release: target for target in targets}.values():
+            rules = next(release.files for release in manifest.releases if release.name == user.release)
+            for rule in rules:
+                self.side_files(manifest, rule, scope, path, targets)
+
+    def problem(self, manifest: Manifest, code: str, message: str, path: KeyPath, hint: str = "") -> BakegenError:
+        return BakegenError([manifest.source.problem(code, message, path, hint=hint)])
+
+    def shared_scope(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> Scope:
+        """Return the names for a Dockerfile: what its targets have in common; the rest is not available, with reasons."""
+        unavailable = {
+            name: (f"{name} is free until bake time, so it cannot stand in a Dockerfile", f"pass it as a build arg: args: {{{name}: '{{{{ {name} }}}}'}}")
+            for name in manifest.variables
+        }  # fmt: skip
+        unavailable["platform"] = ("a Dockerfile serves all platforms", "loop over `platforms`, or use TARGETARCH")
+        values: dict[str, Any] = {}
+        properties = {}
+        for name, texts in {
+            "release": [target.release for target in targets],
+            "target": [target.name for target in targets],
+        }.items():
+            if len(set(texts)) == 1:
+                values[name] = texts[0]
+            else:
+                unavailable[name] = (f'"{path}" serves {len(set(texts))} values of `{name}`', "")
+        for axis in manifest.axes:
+            found = list(dict.fromkeys(target.values.get(axis.name) for target in targets))
+            if len(found) == 1 and found[0] is not None:
+                values[axis.name] = found[0]
+                properties[axis.name] = axis.value(found[0])
+            elif len(found) > 1:
+                shown = ", ".join(str(value) for value in found)
+                unavailable[axis.name] = (
+                    f'"{path}" serves several values of `{axis.name}` ({shown})',
+                    _arg_hint(axis.name, targets),
+                )
+            else:
+                unavailable[axis.name] = (f'release "{targets[0].release}" does not span axis `{axis.name}`', "")
+        platforms = dict.fromkeys(platform for target in targets for platform in target.platforms)
+        parents = self.parents(manifest, path, targets)
+        values |= {
+            "platforms": tuple(Platform(platform) for platform in manifest.platforms if platform in platforms),
+            "args": {name: FreeText(text) if "\0" in text else text for name, text in targets[-1].args.items()},
+            "folder": normpath(_from_context(dirname(path), targets[0].context)),
+            "parents": parents,
+        }
+        if parents:
+            values["parent"] = parents[0]
+        return names.scope(values, properties, unavailable)
+
+    def parents(self, manifest: Manifest, path: str, targets: Sequence[Target]) -> list[str]:
+        """Return the parents' references as the Dockerfile writes them: what differs, as the build arg that carries it."""
+        counts = {len(target.parents) for target in targets}
+        if len(counts) > 1:
+            raise self.problem(
+                manifest,
+                "shared-dockerfile",
+                f'targets that share "{path}" have {" and ".join(map(str, sorted(counts)))} parents',
+                targets[0].path,
+                "give them different paths",
+            )
+        written = []
+        for parents in zip(*(target.parents for target in targets), strict=True):
+            text = parametrize([parent.reference for parent in parents], [target.args for target in targets])
+            if text is None:
+                shown = ", ".join(dict.fromkeys(self.graph.resolve(targets[0], parent.reference) for parent in parents))
+                raise self.problem(
+                    manifest, "shared-dockerfile", f'targets that share "{path}" have different parents ({shown}), and no build arg carries the difference',
+                    parents[0].path, "add a build arg whose value is the part that differs, or give them different paths",
+                )  # fmt: skip
+            written.append(text)
+        return written
+
+    def render(self, template: str, scope: Scope, manifest: Manifest, origin: KeyPath) -> str:
+        """Render a template file; raises `BakegenError` at the template's line, or at `origin` if there is no such file."""
+        try:
+            text = self.project.evaluator.render(template, scope)
+        except BakegenError:
+            raise
+        except Exception as error:
+            raise BakegenError([self.template_problem(error, template, scope, manifest, origin)]) from error
+        mistake = "holds a variable, which is free until bake time" if "\0" in text else text_mistake(text)
+        if mistake:
+            position = Position(self.project.loader.shown.get(str(self.project.loader.find(template)), template))
+            raise BakegenError(
+                [Problem(code="control-character", message=mistake, position=position, hint="pass it as a build arg")]
+            )
+        return text
+
+    def template_problem(
+        self, error: Exception, template: str, scope: Scope, manifest: Manifest, origin: KeyPath
+    ) -> Problem:
+        code, message, hint = explain_failure(error, scope.names())
+        shown = self.project.loader.shown
+        file, line = "", 0
+        if isinstance(error, TemplateSyntaxError) and error.filename:
+            file, line = error.filename, error.lineno
+        else:
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in shown]
+            if frames:
+                file, line = frames[-1].filename, frames[-1].lineno or 0
+        if isinstance(error, TemplateNotFound) and not file:
+            return manifest.source.problem(
+                code, message, origin, hint=_template_hint(template, self.project.loader.list_templates())
+            )
+        source = ""
+        if file:
+            lines = Path(file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            source = lines[line - 1] if 0 < line <= len(lines) else ""
+        return Problem(
+            code=code, message=message, position=Position(shown.get(file, template), line), source=source, hint=hint
+        )
+
+    def side_files(
+        self, manifest: Manifest, rule: FileRule, scope: Scope, dockerfile: str, targets: Sequence[Target]
+    ) -> None:
+        if rule.when and not scope.test(rule.when):
+            return
+        platforms = dict.fromkeys(platform for target in targets for platform in target.platforms)
+        for platform in platforms if rule.per_platform else [None]:
+            inner = scope if platform is None else scope.with_names({"platform": Platform(platform)})
+            name = inner.text(rule.file)
+            mistake = path_mistake(name)
+            if mistake:
+                raise self.problem(manifest, "unsafe-path", f'the path "{name}" {mistake}', rule.file.path)
+            path = join(dirname(dockerfile), name)
+            if rule.template:
+                text = self.render(inner.text(rule.template), inner, manifest, rule.template.path)
+                file = OutputFile(text.encode())
+            else:
+                file = self.copied(manifest, rule, inner)
+            self.add(path, file, manifest, rule.path)
+
+    def copied(self, manifest: Manifest, rule: FileRule, scope: Scope) -> OutputFile:
+        expression = rule.copy or rule.file
+        text = scope.text(expression)
+        mistake = path_mistake(text)
+        source = self.project.root / text
+        if mistake:
+            raise self.problem(manifest, "unsafe-path", f'the path "{text}" {mistake}', expression.path)
+        if not source.is_file():
+            raise self.problem(
+                manifest,
+                "missing-file",
+                f'there is no file "{text}"',
+                expression.path,
+                "the path is taken from the project root",
+            )
+        if leaves(self.project.root, source):
+            raise self.problem(
+                manifest, "unsafe-path", f'"{text}" is a link that leads out of the project', expression.path
+            )
+        try:
+            return OutputFile(source.read_bytes(), bool(source.stat().st_mode & 0o100))
+        except OSError as error:
+            raise self.problem(
+                manifest, "unreadable-file", f'cannot read "{text}": {error.strerror}', expression.path
+            ) from error
+
+    def readme(self, manifest: Manifest, folder: str) -> None:
+        scope = Scope(self.project.evaluator, manifest.source, {}, {})
+        scope.add({"manifest": manifest, "rows": list(self.rows(manifest)), "releases": manifest.releases})
+        text = self.render(README_TEMPLATE, scope, manifest, ("image",))
+        self.add(f"{folder}/README.md", OutputFile(text.encode()), manifest, ("image",))
+
+    def rows(self, manifest: Manifest) -> Iterator[dict[str, Any]]:
+        """Yield what the README says of each published target."""
+        for target in self.graph.by_image[manifest.image]:
+            if target.publish:
+                yield {
+                    "release": target.release,
+                    "tags": [self.graph.resolve(target, tag) for tag in target.tags],
+                    "platforms": [Platform(platform) for platform in target.platforms],
+                    "dockerfile": target.dockerfile.removeprefix(f"{OUTPUT}/{manifest.image}/"),
+                    "repositories": list(target.repositories),
+                }
+
+    def bake_file(self) -> None:
+        first = self.graph.manifests[0]
+        scope = Scope(self.project.evaluator, first.source, {}, {}).add({"bake": bake_model(self.graph)})
+        try:
+            text = self.render(BAKE_TEMPLATE, scope, first, ())
+        except BakegenError as error:
+            for problem in error.problems:
+                self.keep(problem)
+            return
+        self.add(BAKE_FILE, OutputFile(text.encode()), first, ())
+
+
+def parametrize(values: Sequence[str], args: Sequence[Mapping[str, str]]) -> str | None:
+    """Return one text that gives `values[i]` when `${NAME}` is replaced by `args[i][NAME]`; None if there is none.
+
+    >>> parametrize(["python:3.8-slim", "python:3.9-slim"], [{"PYTHON": "3.8"}, {"PYTHON": "3.9"}])
+    'python:${PYTHON}-slim'
+    """
+    if len(set(values)) == 1 and "\0" not in values[0]:
+        return values[0]
+    first = args[0]
+    carriers = [
+        name for name in first if first[name] and ("\0" in first[name] or len({arg.get(name) for arg in args}) > 1)
+    ]
+    parts: list[tuple[str, bool]] = [(values[0], False)]  # text, and whether it is a build arg
+    for name in sorted(carriers, key=lambda name: (-len(first[name]), name)):
+        parts = [
+            piece for text, is_arg in parts for piece in ([(text, True)] if is_arg else _split(text, first[name], name))
+        ]
+    for value, arg in zip(values, args, strict=True):
+        if "".join(arg.get(text, "") if is_arg else text for text, is_arg in parts) != value:
+            return None
+    written = "".join(f"${{{text}}}" if is_arg else text for text, is_arg in parts)
+    return None if "\0" in written else written
+
+
+def _split(text: str, value: str, name: str) -> Iterator[tuple[str, bool]]:
+    for index, piece in enumerate(text.split(value)):
+        if index:
+            yield name, True
+        if piece:
+            yield piece, False
+
+
+def _arg_hint(axis: str, targets: Sequence[Target]) -> str:
+    for name, text in targets[0].args.items():
+        if text == targets[0].values.get(axis):
+            return f"write ${{{name}}}, the build arg that carries it"
+    return f"pass it as a build arg, or add {{{{ {axis} }}}} to `dockerfile:`"
+
+
+def _from_context(folder: str, context: str) -> str:
+    """Return the folder of a Dockerfile as its COPY instructions see it."""
+    if context == "." or "://" in context:
+        return folder
+    return folder.removeprefix(context).lstrip("/") if f"{folder}/".startswith(f"{context}/") else folder
+
+
+def _with_header(text: str, manifest: Manifest, template: str) -> str:
+    """Put the generated-file note after parser directives, which must come first."""
+    lines = text.split("\n")
+    directives = [f"# syntax={manifest.syntax}"] if manifest.syntax else []
+    while (
+        lines
+        and lines[0].startswith("#")
+        and lines[0].lstrip("# ").partition("=")[0].strip().lower() in _DIRECTIVES
+        and "=" in lines[0]
+    ):
+        directives.append(lines.pop(0))
+    note = f"# Generated by bakegen from {manifest.source.file} and templates/{template}. Do not edit."
+    return "\n".join([*directives, note, *lines])
+
+
+def _template_hint(template: str, known: Iterable[str]) -> str:
+    return f"templates are looked up in templates/; {did_you_mean(template, known)}"

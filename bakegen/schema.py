@@ -1,0 +1,141 @@
+"""Check a manifest against its JSON Schema.
+
+In: a `Source`. Out: problems that point at the offending key or value. The schema (schema/manifest.schema.json) is
+the only list of keys and types; it is also what editors and docs/manifest.md use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from bakegen.errors import Problem, did_you_mean
+from bakegen.resources import resource
+from bakegen.source import KeyPath, Source
+
+
+@cache
+def manifest_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of manifests."""
+    schema: dict[str, Any] = json.loads(resource("schema/manifest.schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - 0.1 s that `--help` must not pay
+
+    return Draft202012Validator(manifest_schema())
+
+
+def check_schema(source: Source) -> list[Problem]:
+    """Return every difference between the manifest and the schema."""
+    problems: list[Problem] = []
+    for error in _validator().iter_errors(source.content):
+        problems += _translate(source, error)
+    return problems
+
+
+_TYPES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "nothing",
+}
+
+
+def _translate(source: Source, error: Any) -> Iterator[Problem]:
+    path: KeyPath = tuple(error.absolute_path)
+    rule, value = error.validator, error.instance
+    subject = _subject(path)
+    match rule:
+        case "additionalProperties":
+            known = error.schema.get("properties", {})
+            for key in value:
+                if key not in known:
+                    yield source.problem(
+                        "unknown-key",
+                        f'unknown key "{key}" in {subject}',
+                        (*path, key),
+                        hint=did_you_mean(str(key), known),
+                        at_key=True,
+                    )
+        case "required":
+            for key in error.validator_value:
+                if key not in value:
+                    hint = error.schema.get("properties", {}).get(key, {}).get("description", "")
+                    yield source.problem("missing-key", f'{subject} has no "{key}"', path, hint=hint, at_key=bool(path))
+        case "type":
+            allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+            wanted = " or ".join(_TYPES[kind] for kind in allowed)
+            yield source.problem(
+                "wrong-type", f"{subject} must be {wanted}, not {_found(value)}", path, hint=_type_hint(allowed, value)
+            )
+        case "enum":
+            yield source.problem(
+                "wrong-value",
+                f'{subject} cannot be "{value}"',
+                path,
+                hint=did_you_mean(str(value), error.validator_value),
+            )
+        case "pattern":
+            # `propertyNames` reports the mapping's path; the instance is the key.
+            in_names = "propertyNames" in error.absolute_schema_path
+            yield source.problem(
+                "wrong-value",
+                f'"{value}" is not a name that {subject} can have' if in_names else f'{subject} cannot be "{value}"',
+                (*path, value) if in_names else path,
+                hint=f"it must match {error.validator_value}",
+                at_key=in_names,
+            )
+        case "uniqueItems":
+            seen: list[Any] = []
+            for index, item in enumerate(value):
+                if item in seen:
+                    yield source.problem("duplicate-item", f'{subject} lists "{item}" twice', (*path, index))
+                seen.append(item)
+        case "minItems" | "minProperties" | "minLength":
+            yield source.problem("empty-value", f"{subject} is empty", path, hint="give it a value, or remove the key")
+        case "maxLength":
+            yield source.problem("wrong-value", f"{subject} is longer than {error.validator_value} characters", path)
+        case _:
+            yield source.problem("wrong-value", f"{subject}: {error.message}", path)
+
+
+def _subject(path: KeyPath) -> str:
+    """Name a place by the names in the manifest, not by numbers: `releases.base.tags` (item 2)."""
+    if not path:
+        return "the manifest"
+    words = [str(part) for part in path if isinstance(part, str)]
+    name = f'"{".".join(words)}"'
+    return f"item {path[-1] + 1} of {name}" if isinstance(path[-1], int) else name
+
+
+def _found(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return f"the number {value}"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def _type_hint(allowed: list[str], value: Any) -> str:
+    if "array" in allowed and isinstance(value, str | int):
+        return f"write [{value}]"
+    if "string" in allowed and isinstance(value, bool):
+        return f'write it in quotes: "{str(value).lower()}"'
+    if value is None:
+        return "give it a value, or remove the key"
+    return ""

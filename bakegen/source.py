@@ -1,0 +1,469 @@
+"""Read YAML files into plain data that remembers where every value was written.
+
+In: a YAML file. Out: a `Source`: dictionaries, lists, strings, integers, booleans and None, with the position of
+each value and each key. One pass over the nodes that libyaml composes gives both, and refuses what YAML would
+silently change: duplicate keys, `1.10` (the number 1.1), `no` (false), `010` (8), dates.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bakegen.errors import BakegenError, Position, Problem, fail
+
+KeyPath = tuple[str | int, ...]
+
+MAX_BYTES = 4 * 1024 * 1024  # 120,000 lines of manifest; more is a mistake, and reading it would take seconds
+MAX_DEPTH = 200
+MAX_NODES = 500_000  # what aliases may unfold to
+
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z")
+# What YAML 1.1 or 1.2 reads as something else than a string: numbers with a point, exponent, underscore, other base
+# or colon, special floats, dates, and the many spellings of true, false and null.
+_AMBIGUOUS = re.compile(
+    r"""(?:
+      [-+]?(?:[0-9][0-9_]*)?\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+    | [-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+
+    | [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
+    | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)
+    | [-+]?0[0-9_]+ | \+[0-9_]+ | [-+]?0[xX][0-9a-fA-F_]+ | [-+]?0[oO][0-7_]+ | [-+]?0[bB][01_]+
+    | -?[0-9][0-9_]*_[0-9_]*
+    | [0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\ ].*)?
+    | yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|False|FALSE|Null|NULL
+    )\Z""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a key and its value were written; a list item's key is its value."""
+
+    value: Position
+    key: Position
+    key_length: int = 1
+    value_length: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The content of one file (with what it includes) and the place of everything in it."""
+
+    file: str
+    content: Any
+    places: Mapping[KeyPath, Place]
+    lines: Mapping[str, tuple[str, ...]] = field(repr=False)  # file -> its lines, for messages
+
+    def place(self, path: KeyPath) -> Place:
+        """Return the place of `path`, or of the nearest thing around it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path) or Place(Position(self.file), Position(self.file))
+
+    def line(self, position: Position) -> str:
+        """Return the text of the line at `position`, or an empty string."""
+        lines = self.lines.get(position.file, ())
+        return lines[position.line - 1] if 0 < position.line <= len(lines) else ""
+
+    def problem(self, code: str, message: str, path: KeyPath, *, hint: str = "", at_key: bool = False) -> Problem:
+        """Return a `Problem` that points at the value (or the key) of `path`."""
+        place = self.place(path)
+        position, length = (place.key, place.key_length) if at_key else (place.value, place.value_length)
+        return Problem(
+            code=code, message=message, position=position, source=self.line(position), length=length, hint=hint
+        )
+
+
+def load_source(file: Path, name: str) -> Source:
+    """Read one YAML file; `name` is what messages call it. Raises `BakegenError` with every problem found."""
+    return parse_source(read_bytes(file, name), name)
+
+
+def read_bytes(file: Path, name: str) -> bytes:
+    """Return the bytes of a file of at most `MAX_BYTES`; raises `BakegenError` if it cannot be read."""
+    position = Position(name)
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise fail("unreadable-file", f"cannot read: {error.strerror}", position=position) from error
+    if len(raw) > MAX_BYTES:
+        raise fail(
+            "too-large",
+            f"is larger than {MAX_BYTES // 1024 // 1024} MiB",
+            position=position,
+            hint="is this really a manifest? Large tables can be split over several data files",
+        )
+    return raw
+
+
+def parse_source(raw: bytes, name: str) -> Source:
+    """Turn the bytes of a YAML file into a `Source`; raises `BakegenError` with every problem found."""
+    text = _decode(raw, name)
+    lines = tuple(text.splitlines())
+    node = _compose(text, name, lines)
+    if node is None:
+        raise fail("empty-file", "is empty", position=Position(name), hint="a manifest starts with `image: NAME`")
+    reader = _Reader(name, lines)
+    collecting = gc.isenabled()
+    gc.disable()  # nodes make no cycles; collecting while hundreds of thousands are made doubles the time
+    try:
+        content = reader.read(node, ())
+    finally:
+        if collecting:
+            gc.enable()
+    if reader.problems:
+        raise BakegenError(reader.problems)
+    return Source(name, content, reader.places, {name: lines})
+
+
+def _decode(raw: bytes, name: str) -> str:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line = before.count(b"\n") + 1
+        column = error.start - (before.rfind(b"\n") + 1) + 1
+        raise fail(
+            "not-utf8",
+            f"byte 0x{raw[error.start]:02x} is not UTF-8",
+            position=Position(name, line, column),
+            hint="save the file as UTF-8",
+        ) from error
+    return text
+
+
+def _loader() -> Any:
+    loader = getattr(yaml, "CSafeLoader", None)
+    if loader is None:
+        warnings.warn(
+            "PyYAML was built without libyaml: reading manifests takes ten times longer "
+            "(install libyaml's development files and reinstall PyYAML)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        loader = yaml.SafeLoader
+    return loader
+
+
+def _compose(text: str, name: str, lines: tuple[str, ...]) -> yaml.Node | None:
+    try:
+        _check_depth(text, name)
+        documents = list(_first_two(text))
+    except yaml.MarkedYAMLError as error:
+        raise BakegenError([_syntax_problem(error, name, lines)]) from error
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        offset = getattr(error, "position", None)
+        position = Position(name)
+        if isinstance(offset, int) and offset >= 0:
+            before = text[:offset]
+            position = Position(name, before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
+        raise fail("yaml-syntax", "a control character is not allowed in YAML", position=position) from error
+    if len(documents) > 1:
+        mark = documents[1].start_mark
+        position = Position(name, mark.line + 1, mark.column + 1)
+        raise fail(
+            "several-documents",
+            "a second YAML document starts here",
+            position=position,
+            source=lines[mark.line] if mark.line < len(lines) else "",
+            hint="one manifest is one file: remove the `---` line or move what follows into a file of its own",
+        )
+    return documents[0] if documents else None
+
+
+def _check_depth(text: str, name: str) -> None:
+    """Refuse nesting that would exhaust the C stack: libyaml's composer recurses, and dies without an exception."""
+    flow = text.count("[") + text.count("{")
+    block = max((len(line) - len(line.lstrip(" -?")) for line in text.splitlines()), default=0)
+    if flow + block <= MAX_DEPTH:  # cannot be deeper than that; counting is cheaper than a second parse
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_loader()):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                mark = event.start_mark
+                raise fail(
+                    "yaml-syntax",
+                    f"is nested more than {MAX_DEPTH} levels deep",
+                    position=Position(name, mark.line + 1, mark.column + 1),
+                    hint="an opening bracket is repeated, or never closed",
+                )
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _first_two(text: str) -> Iterator[yaml.Node]:
+    for count, node in enumerate(yaml.compose_all(text, Loader=_loader())):
+        yield node
+        if count:
+            return
+
+
+_YAML_HINTS = (
+    ("found character '\\t'", "indent with spaces: YAML does not allow tabs"),
+    ("that cannot start any token", "quote the value, or indent with spaces instead of tabs"),
+    ("while scanning a quoted scalar", "a quote is opened here and never closed"),
+    ("undefined alias", "define the anchor (&name) before it is used (*name)"),
+    ("mapping values are not allowed", "a value that contains `: ` must be quoted"),
+    ("did not find expected key", "check the indentation and the quotes of this line and the one above"),
+    ("did not find expected ',' or", "a bracket opened earlier is not closed"),
+    ("could not find expected ':'", "a key needs a colon and a space after it"),
+)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ...]) -> Problem:
+    # An unclosed quote or bracket is reported by libyaml at the end of the file; where it was opened is more useful.
+    opened = error.context_mark is not None and "quoted" in str(error.context)
+    mark = error.context_mark if opened else error.problem_mark or error.context_mark
+    message = " ".join(str(part) for part in (error.context, error.problem) if part)
+    position = Position(name) if mark is None else Position(name, mark.line + 1, mark.column + 1)
+    hint = next((hint for key, hint in _YAML_HINTS if key in message), "")
+    source = lines[position.line - 1] if 0 < position.line <= len(lines) else ""
+    return Problem(
+        code="yaml-syntax", message=f"not valid YAML: {message}", position=position, source=source, hint=hint
+    )
+
+
+class _Reader:
+    """Walks composed nodes once; collects values, places and problems."""
+
+    def __init__(self, file: str, lines: tuple[str, ...]) -> None:
+        self.file = file
+        self.lines = lines
+        self.places: dict[KeyPath, Place] = {}
+        self.problems: list[Problem] = []
+        self.nodes = 0
+        self.open: set[int] = set()  # nodes being read, to notice an alias inside its own anchor
+
+    def read(self, node: yaml.Node, path: KeyPath, key: yaml.Node | None = None) -> Any:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise fail(
+                "too-large",
+                f"its aliases unfold to more than {MAX_NODES:,} values",
+                position=self._position(node),
+                source=self._line(node),
+                hint="an alias (*name) repeats all that its anchor holds; put shared values into a data file",
+            )
+        position = self._position(node)
+        length = self._length(node)
+        if key is None:
+            self.places[path] = Place(position, position, length, length)
+        else:
+            self.places[path] = Place(position, self._position(key), self._length(key), length)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if id(node) in self.open:
+            self._report(node, "alias-loop", "this anchor contains an alias of itself", "repeat the values instead")
+            return None
+        self.open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                self._check_tag(node, "seq")
+                return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+            self._check_tag(node, "map")
+            return self._mapping(node, path)
+        finally:
+            self.open.discard(id(node))
+
+    def _mapping(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        first: dict[str, yaml.Node] = {}
+        merged: list[yaml.Node] = []
+        for key_node, value_node in node.value:
+            key = self._key(key_node)
+            if key is None:
+                continue
+            if key == "<<" and key_node.tag == "tag:yaml.org,2002:merge":
+                merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+                continue
+            if key in first:
+                line = first[key].start_mark.line + 1
+                self._report(
+                    key_node,
+                    "duplicate-key",
+                    f'key "{key}" is written twice; the first is on line {line}',
+                    "keep one of them: YAML would silently take the last",
+                )
+                continue
+            first[key] = key_node
+            content[key] = self.read(value_node, (*path, key), key_node)
+        for extra in merged:
+            if not isinstance(extra, yaml.MappingNode):
+                self._report(extra, "yaml-syntax", "`<<` merges mappings, and this is none", "name an anchored mapping")
+            elif id(extra) in self.open:
+                self._report(extra, "alias-loop", "this mapping merges itself", "repeat the values instead")
+            else:
+                self._merge(extra, path, content)
+        return content
+
+    def _merge(self, node: yaml.Node, path: KeyPath, content: dict[str, Any]) -> None:
+        """Add what the mapping's own keys do not have yet (https://yaml.org/type/merge.html)."""
+        kept = {key: self.places[key] for key in _places_below(self.places, path, content)}
+        mine = self.places.get(path)
+        self.open.add(id(node))
+        try:
+            extra = self._mapping(node, path)
+        finally:
+            self.open.discard(id(node))
+        self.places.update(kept)
+        if mine:
+            self.places[path] = mine
+        for key, value in extra.items():
+            content.setdefault(key, value)
+
+    def _key(self, node: yaml.Node) -> str | None:
+        if not isinstance(node, yaml.ScalarNode):
+            self._report(
+                node,
+                "yaml-syntax",
+                "a key must be a word",
+                "a `{{ … }}` or `[…]` at the start of a value must be quoted",
+            )
+            return None
+        key = str(node.value)
+        if not node.style and node.tag != "tag:yaml.org,2002:merge" and (_AMBIGUOUS.match(key) or not key):
+            self._report(
+                node, "ambiguous-scalar", f"key {key!s} is not a word in YAML{_reading(key)}", f'write "{key}"'
+            )
+        if any(ord(c) < 32 or ord(c) == 127 for c in key):  # noqa: PLR2004 - the bounds of ASCII control characters
+            self._report(node, "control-character", "a key holds a control character", "remove it")
+        return key
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        text = str(node.value)
+        if node.tag.startswith("!") or "python/" in node.tag:
+            self._report(node, "yaml-tag", f"tag {node.tag} is not used in manifests", "remove it")
+            return text
+        if node.style:  # quoted or a block: text as it stands
+            if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 for c in text):  # noqa: PLR2004 - ASCII control
+                self._report(node, "control-character", "a value holds a control character", "remove it")
+            return text
+        if text in {"", "~", "null"}:
+            return None
+        if text in {"true", "false"}:
+            return text == "true"
+        if _INTEGER.match(text):
+            return int(text)
+        if _AMBIGUOUS.match(text):
+            self._report(
+                node, "ambiguous-scalar", f"{text} is not text in YAML{_reading(text)}", f'write it in quotes: "{text}"'
+            )
+        return text
+
+    def _check_tag(self, node: yaml.Node, kind: str) -> None:
+        if node.tag != f"tag:yaml.org,2002:{kind}":
+            self._report(node, "yaml-tag", f"tag {node.tag} is not used in manifests", "remove it")
+
+    def _report(self, node: yaml.Node, code: str, message: str, hint: str) -> None:
+        self.problems.append(
+            Problem(
+                code=code,
+                message=message,
+                position=self._position(node),
+                source=self._line(node),
+                length=self._length(node),
+                hint=hint,
+            )
+        )
+
+    def _position(self, node: yaml.Node) -> Position:
+        return Position(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def _line(self, node: yaml.Node) -> str:
+        line = node.start_mark.line
+        return self.lines[line] if line < len(self.lines) else ""
+
+    def _length(self, node: yaml.Node) -> int:
+        start, end = node.start_mark, node.end_mark
+        return max(1, end.column - start.column) if start.line == end.line else 1
+
+
+def _places_below(places: Mapping[KeyPath, Place], path: KeyPath, content: Mapping[str, Any]) -> Iterator[KeyPath]:
+    """Yield the paths at and below the keys of `content`."""
+    stack: list[tuple[KeyPath, Any]] = [((*path, key), value) for key, value in content.items()]
+    while stack:
+        here, value = stack.pop()
+        if here in places:
+            yield here
+        if isinstance(value, dict):
+            stack += [((*here, key), item) for key, item in value.items()]
+        elif isinstance(value, list):
+            stack += [((*here, index), item) for index, item in enumerate(value)]
+
+
+def _reading(text: str) -> str:
+    """Say what YAML makes of an unquoted scalar."""
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return ""
+    return "" if isinstance(value, str) else f" but {_spell(value)}"
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "the truth value " + ("true" if value else "false")
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    return f"a {type(value).__name__}"
+
+
+def include(base: Source, over: Source) -> Source:
+    """Return `base` with `over` laid on top: mappings merge key by key, everything else is replaced."""
+    places = dict(base.places)
+
+    def lay(below: Any, above: Any, path: KeyPath) -> Any:
+        if isinstance(below, dict) and isinstance(above, dict):
+            merged = dict(below)
+            for key, value in above.items():
+                here = (*path, key)
+                if key in below:
+                    merged[key] = lay(below[key], value, here)
+                else:
+                    merged[key] = value
+                    _copy_places(over.places, places, here, value)
+                if here in over.places:
+                    places[here] = over.places[here]
+            return merged
+        for old in list(_places_below(places, path[:-1], {path[-1]: below} if path else {})):
+            del places[old]
+        _copy_places(over.places, places, path, above)
+        return above
+
+    content = lay(base.content, over.content, ())
+    places[()] = over.place(())
+    return Source(over.file, content, places, {**base.lines, **over.lines})
+
+
+def _copy_places(source: Mapping[KeyPath, Place], into: dict[KeyPath, Place], path: KeyPath, value: Any) -> None:
+    wanted = _places_below(source, path[:-1], {path[-1]: value}) if path else iter(source)
+    into.update({key: source[key] for key in wanted})
+
+
+def check_mapping(source: Source) -> None:
+    """Raise `BakegenError` unless the file holds a mapping."""
+    if not isinstance(source.content, dict):
+        kind = "a list" if isinstance(source.content, list) else "a single value"
+        raise BakegenError(
+            [
+                source.problem(
+                    "wrong-type",
+                    f"expected a mapping (`key: value` lines), found {kind}",
+                    (),
+                    hint="see docs/manifest.md",
+                )
+            ]
+        )
