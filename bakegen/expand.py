@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from posixpath import dirname
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from bakegen.errors import BakegenError, Problem
 from bakegen.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
@@ -125,14 +125,14 @@ class _Expander:
         for values in itertools.product(*(self.manifest.axis(axis).values for axis in release.axes)):
             point = dict(zip(release.axes, values, strict=True))
             texts = {axis: value.name for axis, value in point.items()}
-            if self.excluded(release, texts):
+            if self.excluded(release, point, texts):
                 continue
             name = self.target_name(release, point)
             scope = self.names.scope(
                 {**self.names.variables, "release": release.name, "target": name, **texts}, point, unavailable
             )
             if self.attempt(
-                lambda release=release, texts=texts, scope=scope: self.exists(release, texts, scope), otherwise=False
+                lambda release=release, point=point, scope=scope: self.exists(release, point, scope), otherwise=False
             ):
                 points.append((point, scope))
         if not points and not self.problems:
@@ -164,25 +164,35 @@ class _Expander:
             names[name] = (f'"{name}" is known in templates only', "")
         return names
 
-    def excluded(self, release: Release, texts: Mapping[str, str]) -> bool:
+    def excluded(self, release: Release, point: Mapping[str, AxisValue], texts: Mapping[str, str]) -> bool:
         here = {**texts, "release": release.name}
         for exclusion in self.manifest.exclude:
             if all(
                 axis in here and any(fnmatch.fnmatchcase(here[axis], pattern) for pattern in patterns)
                 for axis, patterns in exclusion.patterns.items()
             ):
-                image = self.manifest.image
-                self.absent.append(Absent(image, release.name, texts, "exclude", exclusion.because, exclusion.path))
+                self.leave_out(release, point, "exclude", exclusion.because, exclusion.path)
                 return True
         return False
 
-    def exists(self, release: Release, texts: Mapping[str, str], scope: Scope) -> bool:
+    def exists(self, release: Release, point: Mapping[str, AxisValue], scope: Scope) -> bool:
         for condition in release.when:
             if not scope.test(condition):
-                reason = f"`{condition.text}` is false"
-                self.absent.append(Absent(self.manifest.image, release.name, texts, "when", reason, condition.path))
+                self.leave_out(release, point, "when", f"`{condition.text}` is false", condition.path)
                 return False
         return True
+
+    def leave_out(
+        self,
+        release: Release,
+        point: Mapping[str, AxisValue],
+        cause: Literal["exclude", "when"],
+        reason: str,
+        path: KeyPath,
+    ) -> None:
+        texts = {axis: value.name for axis, value in point.items()}
+        name = self.target_name(release, point)
+        self.absent.append(Absent(name, self.manifest.image, release.name, texts, cause, reason, path))
 
     def target_name(self, release: Release, point: Mapping[str, AxisValue]) -> str:
         words = [word(self.manifest.image)]

@@ -230,11 +230,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A combination that is no target, and why."""
+    """A combination that is no target, and why; `name` is what the target would be called."""
 
+    name: str
     image: str
     release: str
     values: Mapping[str, str]
-    cause: Literal["exclude", "when", "parent"]
+    cause: Literal["exclude", "when"]
     reason: str
     path: KeyPath

@@ -1,0 +1,5 @@
+"""Run bakegen as `python -m bakegen`."""
+
+from bakegen.cli import main
+
+main()

@@ -1,0 +1,326 @@
+"""The command line: argv in; calls, data on stdout, talk on stderr, exit code out.
+
+Exit codes: 0 done, 1 the input has problems, 2 the command was misused, 3 a bug of ours, 130 interrupted.
+Everything heavy is imported by the command that needs it, so that `--help` stays instant.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from bakegen import __version__
+from bakegen.errors import BakegenError, Problem, format_problem
+
+if TYPE_CHECKING:
+    from bakegen.output import Changes
+    from bakegen.project import Project
+
+app = typer.Typer(
+    name="bakegen",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Families of container images: one manifest in; Dockerfiles and one docker-bake.hcl out.",
+    epilog="Selectors pick targets: runtime, python=3.9, distro=debian*, platform=linux/ppc64le, python!=3.7. "
+    "Words about one thing add up, words about different things narrow.",
+)
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    table = "table"
+    json = "json"
+    names = "names"
+
+
+class TextFormat(StrEnum):
+    """How an explanation is printed."""
+
+    text = "text"
+    json = "json"
+
+
+class ProblemFormat(StrEnum):
+    """How problems are printed."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+
+
+Images = Annotated[
+    list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Image families; all of them if left out.")
+]
+Selectors = Annotated[
+    list[str] | None, typer.Argument(metavar="[SELECTOR]...", help="What to pick, such as runtime python=3.9.")
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bakegen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    directory: Annotated[
+        Path,
+        typer.Option(
+            "-C", "--directory", metavar="DIR", help="Work as if started in DIR.", exists=True, file_okay=False
+        ),
+    ] = Path(),
+    version: Annotated[  # noqa: ARG001 - typer calls it by its callback
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options of all commands."""
+    context.obj = directory
+
+
+@app.command()
+def generate(
+    context: typer.Context,
+    images: Images = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; show what has drifted and exit 1 if anything has.")
+    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite outputs that were edited by hand.")] = False,
+) -> None:
+    """Write Dockerfiles, READMEs and docker-bake.hcl.
+
+    Only what differs is touched, and what is no longer made is removed. Files that bakegen did not make, or that were
+    edited by hand since, are reported instead of overwritten.
+    """
+    from bakegen import output
+    from bakegen.bake import BAKE_FILE
+    from bakegen.expand import OUTPUT
+    from bakegen.project import find_root
+    from bakegen.render import render_project
+
+    root = find_root(context.obj)
+    with output.lock(root, waiting=lambda: _say("waiting for another bakegen to finish")):
+        project = _load(root)
+        folders = tuple(f"{OUTPUT}/{manifest.image}/" for manifest in project.graph.restrict(images or []))
+        scope: Any = (*folders, BAKE_FILE) if images else output.everything
+        wanted = {path: file for path, file in render_project(project).items() if not images or path.startswith(scope)}
+        if not (check or diff):
+            changes = output.write(root, wanted, scope, force=force)
+        else:
+            changes = output.compare(root, wanted, scope)
+            for line in output.unified_diff(root, wanted, changes):
+                sys.stdout.write(line)
+    _say_changes(changes, done=not (check or diff))
+    if check and changes.drifted:
+        _say("run `bakegen generate` and commit the result")
+        raise typer.Exit(1)
+
+
+@app.command()
+def validate(
+    context: typer.Context,
+    images: Images = None,
+    format: Annotated[ProblemFormat, typer.Option(help="How problems are printed.")] = ProblemFormat.text,  # noqa: A002
+) -> None:
+    """Report all problems of all manifests and templates at once; write nothing."""
+    from bakegen.project import find_root
+    from bakegen.render import render_project
+
+    try:
+        project = _load(find_root(context.obj))
+        manifests = project.graph.restrict(images or [])
+        render_project(project)
+    except BakegenError as error:
+        if format is ProblemFormat.text:
+            raise
+        for line in _problem_lines(error.problems, format):
+            typer.echo(line)
+        raise typer.Exit(1) from error
+    if format is ProblemFormat.json:
+        typer.echo("[]")
+    count = sum(len(project.graph.by_image[manifest.image]) for manifest in manifests)
+    _say(f"{', '.join(manifest.source.file for manifest in manifests)}: no problems in {_count(count, 'target')}")
+
+
+WHAT = {
+    "targets": ("target", "platforms", "dockerfile"),
+    "groups": ("group", "kind", "targets"),
+    "tags": ("tag", "platforms", "target"),
+    "dockerfiles": ("dockerfile", "template", "targets"),
+}
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[targets|groups|tags|dockerfiles] [SELECTOR]...",
+            help="What to list (targets if left out), and which.",
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How it is printed.")] = Format.table,  # noqa: A002
+) -> None:
+    """List what there is: targets, groups, tags or Dockerfiles."""
+    from bakegen import listing
+    from bakegen.project import find_root
+
+    what, *selectors = words if words and words[0] in WHAT else ["targets", *(words or [])]
+    graph = _load(find_root(context.obj)).graph
+    targets = graph.select(selectors)
+    rows = {
+        "targets": lambda: [listing.target_row(graph, target) for target in targets],
+        "groups": lambda: listing.group_rows(graph, targets),
+        "tags": lambda: listing.tag_rows(graph, targets),
+        "dockerfiles": lambda: listing.dockerfile_rows(targets),
+    }[what]()
+    columns = WHAT[what]
+    match format:
+        case Format.json:
+            _print_json(rows)
+        case Format.names:
+            _print(row["references"][0] if what == "tags" else row[columns[0]] for row in rows)
+        case Format.table:
+            if what in {"groups", "dockerfiles"}:
+                rows = [{**row, "targets": len(row["targets"])} for row in rows]
+            _print(listing.table(rows, columns))
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="TARGET|TAG|SELECTOR...", help="A target, a tag, or selectors that pick one target."),
+    ],
+    format: Annotated[TextFormat, typer.Option(help="How it is printed.")] = TextFormat.text,  # noqa: A002
+) -> None:
+    """Explain a target: its tags, platforms, parents, commands, and where in the manifest each was said.
+
+    For a target that does not exist, say why.
+    """
+    from bakegen.explain import explain as explain_target
+    from bakegen.project import find_root
+
+    graph = _load(find_root(context.obj)).graph
+    explanation = explain_target(graph, words)
+    if format is TextFormat.json:
+        _print_json(explanation.as_data(graph))
+    else:
+        _print(explanation.as_text())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of manifests, for editors."""
+    from bakegen.schema import manifest_schema
+
+    _print_json(manifest_schema())
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+    try:
+        app(argv)
+    except BakegenError as error:
+        for line in _problem_lines(error.problems, ProblemFormat.text):
+            typer.echo(line, err=True)
+        if len(error.problems) > 1:
+            _say(_count(len(error.problems), "problem"))
+        sys.exit(1)
+    except Exception:  # noqa: BLE001 - whatever arrives here is our mistake, and the user must be told so
+        import platform
+        import traceback
+
+        typer.echo(traceback.format_exc(), err=True)
+        _say(
+            f"this is a bug in bakegen {__version__} (Python {platform.python_version()}); please report it with the lines above"
+        )
+        sys.exit(3)
+    sys.exit(0)
+
+
+def _load(root: Path) -> Project:
+    from bakegen.project import load_project
+
+    return load_project(root)
+
+
+def _problem_lines(problems: Iterable[Problem], format: ProblemFormat) -> Iterable[str]:  # noqa: A002
+    match format:
+        case ProblemFormat.text:
+            for index, problem in enumerate(problems):
+                yield ("\n" if index else "") + format_problem(problem)
+        case ProblemFormat.json:
+            yield json.dumps([_problem_data(problem) for problem in problems], indent=2, ensure_ascii=False)
+        case ProblemFormat.github:
+            for problem in problems:
+                where = problem.position
+                place = f" file={where.file},line={max(1, where.line)},col={max(1, where.column)}," if where else " "
+                hint = f" ({problem.hint})" if problem.hint else ""
+                text = f"{problem.message}{hint}".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+                yield f"::error{place}title={problem.code}::{text}"
+
+
+def _problem_data(problem: Problem) -> dict[str, Any]:
+    where = problem.position
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "file": where.file if where else None,
+        "line": where.line if where else None,
+        "column": where.column if where else None,
+        "hint": problem.hint,
+    }
+
+
+def _say_changes(changes: Changes, *, done: bool) -> None:
+    for kind, paths in (("new", changes.new), ("changed", changes.changed), ("removed", changes.removed)):
+        for path in paths[:SHOWN]:
+            _say(f"{kind:>9}  {path}")
+        if len(paths) > SHOWN:
+            _say(f"{kind:>9}  … and {len(paths) - SHOWN} more")
+    for kind, paths in (("edited", changes.edited), ("foreign", changes.foreign)):
+        for path in paths:
+            _say(f"{kind:>9}  {path}")
+    differing = len(changes.differing)
+    verb = "written" if done else "would change"
+    _say(f"{_count(differing, 'file')} {verb}, {len(changes.unchanged)} up to date")
+
+
+SHOWN = 20  # paths of one kind that are named
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _print(lines: Iterable[str]) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _print_json(data: Any) -> None:
+    json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Explain one target: what it is, and where in the manifest each part of it was said.
+
+In: the graph and the words that name a target. Out: an `Explanation`; or a `BakegenError` that says why there is none.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bakegen.bake import dockerfile_attribute
+from bakegen.errors import BakegenError, Problem
+from bakegen.graph import Graph
+from bakegen.listing import target_row
+from bakegen.model import Absent, Target
+from bakegen.references import familiar
+from bakegen.source import KeyPath
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One fact about a target, and the place in the manifest that says so."""
+
+    what: str
+    text: str
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All facts about a target, and the commands that build it."""
+
+    target: Target
+    lines: tuple[Line, ...]
+    commands: tuple[str, ...]
+
+    def as_data(self, graph: Graph) -> dict[str, Any]:
+        """Return the explanation as plain data."""
+        facts = [{"what": line.what, "text": line.text, "place": line.place} for line in self.lines]
+        return {**target_row(graph, self.target), "facts": facts, "commands": list(self.commands)}
+
+    def as_text(self) -> list[str]:
+        """Return the explanation as lines."""
+        width = max(len(line.what) for line in self.lines)
+        text_width = min(96, max(len(line.text) for line in self.lines))
+        lines, last = [self.target.name, ""], ""
+        for line in self.lines:
+            what = "" if line.what == last else line.what
+            last = line.what
+            lines.append(f"  {what:<{width}}  {line.text:<{text_width}}  {line.place}".rstrip())
+        return [*lines, "", *(f"  $ {command}" for command in self.commands)]
+
+
+def explain(graph: Graph, words: Sequence[str]) -> Explanation:
+    """Explain the one target that a name, a tag or selectors mean; raises `BakegenError` if it is not exactly one."""
+    target = _find(graph, words)
+    return Explanation(target, tuple(_lines(graph, target)), tuple(_commands(graph, target)))
+
+
+def _find(graph: Graph, words: Sequence[str]) -> Target:
+    if len(words) == 1:
+        word = words[0]
+        if word in graph.targets:
+            return graph.targets[word]
+        for target in graph.targets.values():
+            references = [graph.resolve(target, reference) for reference in target.references]
+            if word in references or familiar(word) in map(familiar, references):
+                return target
+        tagged = [
+            target for target in graph.targets.values() if word in {graph.resolve(target, tag) for tag in target.tags}
+        ]
+        if len(tagged) == 1:
+            return tagged[0]
+        for absent in graph.absent:
+            if absent.name == word:
+                raise BakegenError([_absent_problem(graph, absent)])
+    picked = graph.select(words)
+    if len(picked) > 1:
+        names = [target.name for target in picked]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise BakegenError(
+            [
+                Problem(
+                    code="several-targets",
+                    message=f"{' '.join(words)} picks {len(names)} targets: {', '.join(names[:_SHOWN])}{more}",
+                    hint="name one of them, or add selectors such as python=3.9",
+                )
+            ]
+        )
+    return picked[0]
+
+
+def _absent_problem(graph: Graph, absent: Absent) -> Problem:
+    source = graph.manifest(absent.image).source
+    return source.problem("absent-target", f"{absent.name} does not exist: {absent.reason}", absent.path)
+
+
+def _lines(graph: Graph, target: Target) -> Iterator[Line]:
+    manifest = graph.manifest(target.image)
+    release = next(release for release in manifest.releases if release.name == target.release)
+
+    def place(path: KeyPath) -> str:
+        return str(manifest.source.place(path).key)
+
+    yield Line("image", target.image, place(("image",)))
+    yield Line("release", target.release, place(release.path))
+    for axis, value in target.values.items():
+        yield Line(axis, value, place(manifest.axis(axis).value(value).path))
+    if target.publish:
+        where = place(release.tags[0].path) if release.tags else ""
+        for reference in target.references:
+            yield Line("tag", graph.resolve(target, reference), where)
+    else:
+        yield Line("tag", "none: it is built as a parent and not published", place((*release.path, "publish")))
+    for platform in target.platforms:
+        yield Line("platform", platform, place(("platforms", manifest.platforms.index(platform))))
+    for parent in target.parents:
+        text = graph.resolve(target, parent.reference)
+        yield Line(
+            "built from", f"{text}  ({parent.target})" if parent.target else f"{text}  (outside)", place(parent.path)
+        )
+    for child in graph.edges.successors(target.name):
+        yield Line("needed by", child)
+    for group in graph.groups:
+        if target.name in group.members:
+            yield Line("group", group.name)
+    yield Line("dockerfile", target.dockerfile, place(release.dockerfile.path))
+    yield Line("template", f"templates/{target.template}", place(release.template.path))
+    yield Line("context", target.context, place(release.context.path))
+    for name, text in target.args.items():
+        found = release.own_args.get(name) or release.args.get(name)
+        yield Line("build arg", f"{name}={graph.resolve(target, text)}", place(found.path) if found else "")
+    for name, text in target.labels.items():
+        yield Line("label", f"{name}={graph.resolve(target, text)}")
+
+
+def _commands(graph: Graph, target: Target) -> Iterator[str]:
+    """Yield the bake command, and the plain build that does the same once the parents are in a registry."""
+    yield f"docker buildx bake {target.name}"
+    words = ["docker", "buildx", "build", f"--platform={','.join(target.platforms)}"]
+    words += [f"--build-arg={name}={graph.resolve(target, text)}" for name, text in target.args.items()]
+    words += [f"--tag={graph.resolve(target, reference)}" for reference in target.references if target.publish]
+    dockerfile = dockerfile_attribute(target).removeprefix("cwd://") if "://" in target.context else target.dockerfile
+    yield shlex.join([*words, f"--file={dockerfile}", target.context])
