@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 
 def load(root: str | PathLike[str] = ".") -> Graph:
     """Return the graph of the project at or above `root`; raises `bakegen.errors.BakegenError`."""
-    from pathlib import Path  # noqa: PLC0415 - `import bakegen` must cost nothing
+    from pathlib import Path  # `import bakegen` must cost nothing
 
-    from bakegen.project import find_root, load_project  # noqa: PLC0415
+    from bakegen.project import find_root, load_project
 
     return load_project(find_root(Path(root))).graph

@@ -193,7 +193,7 @@ class _Constants:
         kinds = dict.fromkeys(target.repositories for target in targets if target.publish)
         base = word(image).lower().replace("-", "_")
         base = f"image_{base}" if base[0].isdigit() else base
-        self._names = {}
+        self._names: dict[tuple[str, ...], str] = {}
         for repositories in kinds:
             last = word(repositories[0].rsplit("/", 1)[-1]).lower().replace("-", "_")
             name = (

@@ -181,12 +181,15 @@ def list_(
     what, *selectors = words if words and words[0] in WHAT else ["targets", *(words or [])]
     graph = _load(find_root(context.obj)).graph
     targets = graph.select(selectors)
-    rows = {
-        "targets": lambda: [listing.target_row(graph, target) for target in targets],
-        "groups": lambda: listing.group_rows(graph, targets),
-        "tags": lambda: listing.tag_rows(graph, targets),
-        "dockerfiles": lambda: listing.dockerfile_rows(targets),
-    }[what]()
+    match what:
+        case "groups":
+            rows = listing.group_rows(graph, targets)
+        case "tags":
+            rows = listing.tag_rows(graph, targets)
+        case "dockerfiles":
+            rows = listing.dockerfile_rows(targets)
+        case _:
+            rows = [listing.target_row(graph, target) for target in targets]
     columns = WHAT[what]
     match format:
         case Format.json:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bakegen.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
 from bakegen.errors import Problem
-from bakegen.model import Manifest, Parent, Target, replace_references
+from bakegen.model import Manifest, Parent, Target, with_defaults
 from bakegen.references import familiar
 
 # Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args
@@ -46,12 +46,9 @@ def _line(text: str, number: int) -> str:
 
 
 def _check_target(dockerfile: Dockerfile, path: str, manifest: Manifest, target: Target) -> Iterator[Problem]:
-    def default(name: str) -> str:
-        return manifest.variables[name].default
-
-    args = {name: replace_references(value, default) for name, value in target.args.items()}
+    args = {name: with_defaults(value, manifest.variables) for name, value in target.args.items()}
     declared: Mapping[str, Parent] = {
-        replace_references(parent.reference, default): parent
+        with_defaults(parent.reference, manifest.variables): parent
         for parent in target.parents
         if parent.reference != "scratch"
     }
@@ -95,7 +92,17 @@ def _from_path(target: Target) -> tuple[str | int, ...]:
 
 def _arg_path(manifest: Manifest, target: Target, name: str) -> tuple[str | int, ...]:
     release = next(release for release in manifest.releases if release.name == target.release)
-    found = release.own_args.get(name) or next(
-        (value.args[name] for axis in manifest.axes for value in axis.values if target.values.get(axis.name) == value.name and name in value.args), None
-    ) or release.args.get(name)  # fmt: skip
+    found = (
+        release.own_args.get(name)
+        or next(
+            (
+                value.args[name]
+                for axis in manifest.axes
+                for value in axis.values
+                if target.values.get(axis.name) == value.name and name in value.args
+            ),
+            None,
+        )
+        or release.args.get(name)
+    )
     return found.path if found else target.path

@@ -59,6 +59,9 @@ class BakegenError(Exception):
         super().__init__("\n".join(f"{p.position or 'bakegen'}: {p.message} [{p.code}]" for p in self.problems))
 
 
+_LISTED = 12  # known words that a hint lists
+
+
 def fail(
     code: str, message: str, *, position: Position | None = None, source: str = "", length: int = 1, hint: str = ""
 ) -> BakegenError:
@@ -76,7 +79,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f'did you mean "{near[0]}"?'
     if not names:
         return ""
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    shown = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
     return f"known here: {shown}"
 
 

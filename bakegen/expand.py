@@ -8,21 +8,20 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from posixpath import dirname
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from bakegen.errors import BakegenError, Problem
 from bakegen.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
-from bakegen.model import Absent, AxisValue, Manifest, Release, Target, replace_references
+from bakegen.model import Absent, Axis, AxisValue, Manifest, Release, Target, as_written, with_defaults
 from bakegen.paths import path_mistake
 from bakegen.platforms import Platform
 from bakegen.references import is_reference, is_repository, is_tag
 from bakegen.source import KeyPath
 from bakegen.tags import Claim, expand_pattern, settle_claims
-
-T = TypeVar("T")
 
 OUTPUT = "generated"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -102,7 +101,6 @@ class _Expander:
         self.names = Names(manifest, evaluator)
         self.problems: dict[tuple[object, str], Problem] = {}
         self.absent: list[Absent] = []
-        self.defaults = {name: variable.default for name, variable in manifest.variables.items()}
 
     def report(self, code: str, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
         self.keep(self.manifest.source.problem(code, message, path, hint=hint, at_key=at_key))
@@ -111,13 +109,14 @@ class _Expander:
         """Keep the first problem at each place: the same mistake shows in many targets."""
         self.problems.setdefault((problem.position, problem.code), problem)
 
-    def attempt(self, work: Callable[[], T], otherwise: T) -> T:
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Go on after a mistake: it is kept, and what was being made is left out."""
         try:
-            return work()
+            yield
         except BakegenError as error:
             for problem in error.problems:
                 self.keep(problem)
-            return otherwise
 
     def release(self, release: Release) -> Iterator[Draft]:
         points: list[tuple[dict[str, AxisValue], Scope]] = []
@@ -131,23 +130,21 @@ class _Expander:
             scope = self.names.scope(
                 {**self.names.variables, "release": release.name, "target": name, **texts}, point, unavailable
             )
-            if self.attempt(
-                lambda release=release, point=point, scope=scope: self.exists(release, point, scope), otherwise=False
-            ):
-                points.append((point, scope))
+            with self.collecting():
+                if self.exists(release, point, scope):
+                    points.append((point, scope))
         if not points and not self.problems:
             self.report(
-                "empty-release", f'release "{release.name}" has no target: everything is excluded', release.path,
-                "`when` or `exclude` leaves nothing of it; remove the release or loosen them", at_key=True,
-            )  # fmt: skip
+                "empty-release",
+                f'release "{release.name}" has no target: everything is excluded',
+                release.path,
+                "`when` or `exclude` leaves nothing of it; remove the release or loosen them",
+                at_key=True,
+            )
         called = self.called(release, points)
         for (point, scope), names in zip(points, called, strict=True):
-            draft = self.attempt(
-                lambda release=release, point=point, scope=scope, names=names: self.draft(release, point, scope, names),
-                None,
-            )
-            if draft:
-                yield draft
+            with self.collecting():
+                yield self.draft(release, point, scope, names)
 
     def unavailable(self, release: Release) -> dict[str, tuple[str, str]]:
         """Return the names that exist, but not in the expressions of this release, and why."""
@@ -205,35 +202,44 @@ class _Expander:
         self, release: Release, points: Iterable[tuple[dict[str, AxisValue], Scope]]
     ) -> list[dict[str, tuple[str, ...]]]:
         """Return, per point, the names that axis values go by in tags (only of axes with rules about names)."""
-        ruled = [axis for axis in release.axes if self.manifest.axis(axis).rules or any(value.names is not None for value in self.manifest.axis(axis).values)]  # fmt: skip
+        ruled = [
+            axis
+            for axis in map(self.manifest.axis, release.axes)
+            if axis.rules or any(value.names is not None for value in axis.values)
+        ]
         claims = []
         for point, scope in points:
-            texts = {axis: value.name for axis, value in point.items()}
-            mine = [claim for axis in ruled for claim in self.attempt(lambda axis=axis, point=point, scope=scope: self.claims(axis, point[axis], scope), [])]  # fmt: skip
-            claims.append((texts, mine))
+            mine: list[Claim] = []
+            with self.collecting():
+                for axis in ruled:
+                    mine += self.claims(axis, point[axis.name], scope)
+            claims.append(({name: value.name for name, value in point.items()}, mine))
         names, quarrels = settle_claims(claims)
-        for axis, name, values in quarrels:
+        for axis_name, name, values in quarrels:
             shown = f'the name "{name}"' if name else "the empty name"
             self.report(
-                "unordered-values", f"{shown} could go to {', '.join(values)}, which have no order as versions", ("names", axis),
-                "say which value gets it: {name: …, for: VALUE}", at_key=True,
-            )  # fmt: skip
+                "unordered-values",
+                f"{shown} could go to {', '.join(values)}, which have no order as versions",
+                ("names", axis_name),
+                "say which value gets it: {name: …, for: VALUE}",
+                at_key=True,
+            )
         return names
 
-    def claims(self, axis: str, value: AxisValue, scope: Scope) -> list[Claim]:
+    def claims(self, axis: Axis, value: AxisValue, scope: Scope) -> list[Claim]:
         if value.names is not None:
-            return [Claim(axis, name, shared=False) for name in value.names]
+            return [Claim(axis.name, name, shared=False) for name in value.names]
         found = []
-        for rule in self.manifest.axis(axis).rules:
+        for rule in axis.rules:
             if rule.values and value.name not in rule.values:
                 continue
             name = scope.text(rule.pattern)
-            found.append(Claim(axis, name, shared=not rule.values and name != value.name))
-        return found or [Claim(axis, value.name, shared=False)]
+            found.append(Claim(axis.name, name, shared=not rule.values and name != value.name))
+        return found or [Claim(axis.name, value.name, shared=False)]
 
     def draft(
         self, release: Release, point: dict[str, AxisValue], scope: Scope, names: Mapping[str, tuple[str, ...]]
-    ) -> Draft | None:
+    ) -> Draft:
         manifest = self.manifest
         platforms = self.platforms(release, point)
         scope.add({"platforms": tuple(Platform(platform) for platform in platforms)})
@@ -299,7 +305,7 @@ class _Expander:
             f"{what} cannot depend on a variable, which is free until bake time" if "\0" in text else path_mistake(text)
         )
         if mistake:
-            shown = replace_references(text, lambda name: f"{{{{ {name} }}}}")
+            shown = as_written(text)
             raise BakegenError(
                 [self.manifest.source.problem("unsafe-path", f'the path "{shown}" {mistake}', expression.path)]
             )
@@ -328,8 +334,8 @@ class _Expander:
             else:
                 found = [scope.text(pattern) or "latest"]
             for tag in found:
-                if not is_tag(replace_references(tag, self.defaults.__getitem__)):
-                    shown = replace_references(tag, lambda name: f"{{{{ {name} }}}}")
+                if not is_tag(with_defaults(tag, self.manifest.variables)):
+                    shown = as_written(tag)
                     self.report(
                         "invalid-tag",
                         f'"{shown}" is no tag that Docker accepts',
@@ -344,7 +350,7 @@ class _Expander:
         for registry in self.manifest.registries:
             repository = scope.text(registry.repository)
             if not is_repository(repository):
-                shown = replace_references(repository, lambda name: f"{{{{ {name} }}}}")
+                shown = as_written(repository)
                 self.report(
                     "invalid-reference",
                     f'"{shown}" is no repository that Docker accepts',
@@ -377,7 +383,7 @@ class _Expander:
             reference = scope.text(rule.outside).strip()
             if not reference:
                 continue
-            if reference != "scratch" and not is_reference(replace_references(reference, self.defaults.__getitem__)):
+            if reference != "scratch" and not is_reference(with_defaults(reference, self.manifest.variables)):
                 self.report(
                     "invalid-reference",
                     f'"{reference}" is no image that Docker accepts',

@@ -10,14 +10,16 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from jinja2 import StrictUndefined, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2.exceptions import SecurityError
 from jinja2.loaders import BaseLoader
-from jinja2.runtime import Context, missing
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
 
-from bakegen.errors import BakegenError, Problem, did_you_mean
+from bakegen.errors import BakegenError, did_you_mean
 from bakegen.limits import SECONDS, Limits, TooExpensiveError
 from bakegen.source import KeyPath, Source
 
@@ -83,16 +85,19 @@ class FreeText:
             f"write it as it is, {{{{ {names.split(' ')[0]} }}}}, or declare a second variable",
         )
 
-    __str__ = __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __add__ = __radd__ = __mod__ = _refuse  # type: ignore[assignment]
-    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = __hash__ = _refuse  # type: ignore[assignment]
+    __str__ = __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __add__ = __radd__ = __mod__ = _refuse
+    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = __hash__ = _refuse
 
 
 class Value(str):
     """An axis value inside expressions: its name as text, its properties as attributes."""
 
     __slots__ = ("_axis", "_properties", "_scope")
+    _axis: str
+    _properties: Mapping[str, Tree]
+    _scope: Scope
 
-    def __new__(cls, text: str, axis: str, properties: Mapping[str, Tree], scope: Scope) -> Value:
+    def __new__(cls, text: str, axis: str, properties: Mapping[str, Tree], scope: Scope) -> Self:
         """Return the value called `text`, whose properties are evaluated in `scope` when they are read."""
         value = super().__new__(cls, text)
         value._axis = axis
@@ -127,8 +132,8 @@ class _Undefined(StrictUndefined):
         error.undefined = self  # type: ignore[attr-defined]
         raise error
 
-    __iter__ = __str__ = __len__ = _fail_with_undefined_error  # type: ignore[assignment]
-    __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error  # type: ignore[assignment]
+    __iter__ = __str__ = __len__ = _fail_with_undefined_error
+    __eq__ = __ne__ = __bool__ = __hash__ = __contains__ = _fail_with_undefined_error
     __add__ = __radd__ = __sub__ = __rsub__ = _fail_with_undefined_error
     __mul__ = __rmul__ = __div__ = __rdiv__ = _fail_with_undefined_error
     __truediv__ = __rtruediv__ = _fail_with_undefined_error
@@ -169,7 +174,7 @@ def _finalize(value: Any) -> Any:
 
 def _major(version: str) -> str:
     """Return the first part of a version: `3.14.2` -> `3`."""
-    return version.split(".")[0]
+    return version.partition(".")[0]
 
 
 def _minor(version: str) -> str:
@@ -225,7 +230,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             obj._refuse()  # noqa: SLF001 - same module
         return super().getitem(obj, argument)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, _context: Context, operator: str, _left: Any, _right: Any) -> Any:
         raise SecurityError(f"the operator {operator} is not available in templates")
 
 

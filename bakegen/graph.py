@@ -15,7 +15,7 @@ import networkx as nx
 
 from bakegen.errors import BakegenError, Position, Problem, did_you_mean
 from bakegen.expand import Draft, Expansion, Wanted, value_word, word
-from bakegen.model import Absent, Manifest, Parent, Target, replace_references
+from bakegen.model import Absent, Manifest, Parent, Target, with_defaults
 from bakegen.references import familiar
 from bakegen.selectors import Selector, parse_selectors
 from bakegen.source import KeyPath
@@ -75,8 +75,7 @@ class Graph:
 
     def resolve(self, target: Target, text: str) -> str:
         """Return text of a target with variables replaced by their defaults."""
-        variables = self.manifest(target.image).variables
-        return replace_references(text, lambda name: variables[name].default)
+        return with_defaults(text, self.manifest(target.image).variables)
 
     def restrict(self, images: Sequence[str]) -> tuple[Manifest, ...]:
         """Return the manifests of the named images, all of them if none is named; raises `BakegenError`."""
@@ -173,10 +172,13 @@ class _Linker:
             clash = first.setdefault(target.name, target)
             if clash is not target:
                 self.report(
-                    manifest, "name-collision",
+                    manifest,
+                    "name-collision",
                     f'{_describe(target)} and {_describe(clash)} at {self.place(clash)} would both be called "{target.name}"',
-                    _differing_path(manifest, target, clash), "rename one of the values: names keep letters, digits, `_` and `-` only", at_key=True,
-                )  # fmt: skip
+                    _differing_path(manifest, target, clash),
+                    "rename one of the values: names keep letters, digits, `_` and `-` only",
+                    at_key=True,
+                )
                 continue
             self.targets[target.name] = target
 
@@ -210,9 +212,12 @@ class _Linker:
         lacking = [axis for axis in release.axes if axis not in values]
         if lacking:
             self.report(
-                manifest, "ambiguous-parent", f'release "{wanted.release}" spans axis "{lacking[0]}", and {_describe(target)} does not say which value of it',
-                wanted.path, f"write {{release: {wanted.release}, at: {{{lacking[0]}: VALUE}}}}",
-            )  # fmt: skip
+                manifest,
+                "ambiguous-parent",
+                f'release "{wanted.release}" spans axis "{lacking[0]}", and {_describe(target)} does not say which value of it',
+                wanted.path,
+                f"write {{release: {wanted.release}, at: {{{lacking[0]}: VALUE}}}}",
+            )
             return None
         point = {axis: values[axis] for axis in release.axes}
         found = self.by_point.get(_point_key(wanted.image, wanted.release, point))
@@ -227,7 +232,7 @@ class _Linker:
             return None
         reference = familiar(f"{found.repositories[0]}:{found.tags[0]}")
         if "\0" in reference and wanted.image != manifest.image:
-            reference = replace_references(reference, lambda name: family.variables[name].default)
+            reference = with_defaults(reference, family.variables)
         return Parent(reference, found.name, wanted.path)
 
     def why_absent(self, wanted: Wanted, point: Mapping[str, str]) -> str:
@@ -259,9 +264,12 @@ class _Linker:
             path = next(parent.path for parent in target.parents if parent.target in loop)
             chain = " <- ".join(dict.fromkeys(self.targets[name].release for name in names))
             self.report(
-                self.manifests[target.image], "parent-cycle", f"releases are built from each other: {chain} <- {target.release}", path,
+                self.manifests[target.image],
+                "parent-cycle",
+                f"releases are built from each other: {chain} <- {target.release}",
+                path,
                 "a release cannot be its own parent; break the circle",
-            )  # fmt: skip
+            )
 
     def check_platforms(self) -> None:
         for target in self.targets.values():
@@ -271,10 +279,12 @@ class _Linker:
                 lacking = [platform for platform in target.platforms if base and platform not in base.platforms]
                 if base and lacking:
                     self.report(
-                        manifest, "uncovered-platform",
+                        manifest,
+                        "uncovered-platform",
                         f"{_describe(target)} is for {', '.join(lacking)}, which its parent {_describe(base)} ({self.place(base)}) is not",
-                        parent.path, "narrow the platforms of the child, or widen those of the parent",
-                    )  # fmt: skip
+                        parent.path,
+                        "narrow the platforms of the child, or widen those of the parent",
+                    )
 
     def check_tags(self) -> None:
         paths = {draft.target.name: draft.tag_paths for _, draft in self.drafts()}
@@ -286,9 +296,7 @@ class _Linker:
             prefixed = {f"BAKEGEN_REGISTRY/{repository.rsplit('/', 1)[-1]}" for repository in target.repositories}
             for repository in (*target.repositories, *sorted(prefixed)):
                 for tag, path in zip(target.tags, paths[target.name], strict=False):
-                    reference = replace_references(
-                        f"{repository}:{tag}", lambda name, manifest=manifest: manifest.variables[name].default
-                    )
+                    reference = with_defaults(f"{repository}:{tag}", manifest.variables)
                     other, other_path = claimed.setdefault(reference, (target, path))
                     if other is target:
                         continue
@@ -392,7 +400,7 @@ def _checked_groups(
                     path,
                     hint="rename one of them: bake has one namespace for groups",
                     at_key=True,
-                )  # fmt: skip
+                )
             )
         if name in graph.targets and group.members != (name,):
             manifest, path = origins.get((kind, name), (graph.manifests[0], ()))

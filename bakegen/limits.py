@@ -10,6 +10,7 @@ import resource as rlimit
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Self
 
 SECONDS = 5  # of processor time, for one expression or one rendered file
 BYTES = 3 * 1024**3 // 2  # of address space, for the process while templates run
@@ -43,7 +44,7 @@ class Limits:
         """End the piece of work that the last `start()` began."""
         self._depth -= 1
 
-    def __enter__(self) -> Limits:
+    def __enter__(self) -> Self:
         self._active = threading.current_thread() is threading.main_thread()
         if self._active:
             self._handler = signal.signal(signal.SIGVTALRM, self._tick)

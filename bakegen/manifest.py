@@ -65,9 +65,12 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
         check_mapping(part)
         if "include" in part.content:
             problem = part.problem(
-                "nested-include", "an included file cannot include others", ("include",), at_key=True,
+                "nested-include",
+                "an included file cannot include others",
+                ("include",),
+                at_key=True,
                 hint=f"list the files in {source.file}",
-            )  # fmt: skip
+            )
             raise BakegenError([problem])
         inputs.append(part.file)
         below = part if below is None else include(below, part)
@@ -168,12 +171,17 @@ class _Builder:
         for name, value in self.content.get("variables", {}).items():
             path = ("variables", name)
             bake_name = f"{prefix}_{name}"
-            if bake_name.startswith(FOREIGN_PREFIXES) and not bake_name.startswith("BAKEGEN_") or bake_name in {"BAKEGEN_REGISTRY", "BAKEGEN_PLATFORMS"}:  # fmt: skip
+            if (bake_name.startswith(FOREIGN_PREFIXES) and not bake_name.startswith("BAKEGEN_")) or bake_name in {
+                "BAKEGEN_REGISTRY",
+                "BAKEGEN_PLATFORMS",
+            }:
                 self.report(
                     "foreign-variable",
                     f"{bake_name} may be set by Docker, bakegen or a CI system, and bake would take that value",
-                    path, "rename the variable or the image", at_key=True,
-                )  # fmt: skip
+                    path,
+                    "rename the variable or the image",
+                    at_key=True,
+                )
             declared = value if isinstance(value, dict) else {"default": value}
             default = str(declared["default"])
             if "{{" in default:
@@ -448,12 +456,18 @@ class _Builder:
             description=own.get("description", ""),
             axes=spans,
             parents=tuple(self.parents(*setting("from"), releases)),
-            when=tuple(Condition(content["when"], place) for content, place in ((self.content, ("when",)), (own, (*path, "when"))) if "when" in content),
+            when=tuple(
+                Condition(content["when"], place)
+                for content, place in ((self.content, ("when",)), (own, (*path, "when")))
+                if "when" in content
+            ),
             platforms=self.platforms((*path, "platforms")) if path else None,
             publish=publish,
             tags=texts("tags"),
             template=text("template", "{{ image }}.Dockerfile.j2" if single else "{{ release }}.Dockerfile.j2"),
-            dockerfile=text("dockerfile", f"{folders}Dockerfile" if single else f"{folders}{{{{ release }}}}/Dockerfile"),
+            dockerfile=text(
+                "dockerfile", f"{folders}Dockerfile" if single else f"{folders}{{{{ release }}}}/Dockerfile"
+            ),
             context=text("context", "."),
             contexts=mapping("contexts"),
             args=self.expressions(("args",), self.content.get("args", {})),
@@ -468,7 +482,7 @@ class _Builder:
             bake=self.bake_attributes(path, own, buildx),
             files=tuple(self.files(*setting("files"))),
             path=path or ("image",),
-        )  # fmt: skip
+        )
 
     def spans(self, path: KeyPath, own: Mapping[str, Any], axes: list[str]) -> tuple[str, ...]:
         if "axes" not in own or not path:
@@ -500,14 +514,18 @@ class _Builder:
             elif item is not None:
                 if item != "scratch" and not any(mark in item for mark in ("{{", "{%", ":", "/", "@")):
                     self.report(
-                        "unknown-release", f'there is no release "{item}"', place,
-                        f"{did_you_mean(item, releases)}; an outside image is written with its tag, {item}:latest".removeprefix("; "),
-                    )  # fmt: skip
+                        "unknown-release",
+                        f'there is no release "{item}"',
+                        place,
+                        f"{did_you_mean(item, releases)}; an outside image is written with its tag, {item}:latest".removeprefix(
+                            "; "
+                        ),
+                    )
                 yield ParentRule("", "", {}, Expression(item, place), None, place)
 
     def bake_attributes(self, path: KeyPath, own: Mapping[str, Any], buildx: tuple[int, int]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
-        places = [(("bake",), self.content.get("bake", {}))]
+        places: list[tuple[KeyPath, Any]] = [(("bake",), self.content.get("bake", {}))]
         if path:
             places.append(((*path, "bake"), own.get("bake", {})))
         for place, attributes in places:

@@ -1,6 +1,6 @@
-"""The data that flows: manifest -> targets. Frozen, and without logic beyond reading it.
+r"""The data that flows: manifest -> targets. Frozen, and without logic beyond reading it.
 
-Strings of a `Target` may hold references to variables, written as `\\0NAME\\0`: see `variable_reference`.
+Strings of a `Target` may hold references to variables, written as `\0NAME\0`: see `variable_reference`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,16 @@ class Variable:
     default: str
     description: str
     path: KeyPath
+
+
+def with_defaults(text: str, variables: Mapping[str, Variable]) -> str:
+    """Return `text` with each variable reference replaced by the variable's default."""
+    return replace_references(text, lambda name: variables[name].default)
+
+
+def as_written(text: str) -> str:
+    """Return `text` with each variable reference as a manifest writes it, for messages."""
+    return replace_references(text, lambda name: f"{{{{ {name} }}}}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class _Renderer:
                     f'"{path}" is already made, with other content, at {place}',
                     origin,
                     hint="give one of them another path",
-                )  # fmt: skip
+                )
             )
 
     def dockerfile(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> None:
@@ -129,9 +129,12 @@ class _Renderer:
     def shared_scope(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> Scope:
         """Return the names for a Dockerfile: what its targets have in common; the rest is not available, with reasons."""
         unavailable = {
-            name: (f"{name} is free until bake time, so it cannot stand in a Dockerfile", f"pass it as a build arg: args: {{{name}: '{{{{ {name} }}}}'}}")
+            name: (
+                f"{name} is free until bake time, so it cannot stand in a Dockerfile",
+                f"pass it as a build arg: args: {{{name}: '{{{{ {name} }}}}'}}",
+            )
             for name in manifest.variables
-        }  # fmt: skip
+        }
         unavailable["platform"] = ("a Dockerfile serves all platforms", "loop over `platforms`, or use TARGETARCH")
         values: dict[str, Any] = {}
         properties = {}
@@ -185,9 +188,12 @@ class _Renderer:
             if text is None:
                 shown = ", ".join(dict.fromkeys(self.graph.resolve(targets[0], parent.reference) for parent in parents))
                 raise self.problem(
-                    manifest, "shared-dockerfile", f'targets that share "{path}" have different parents ({shown}), and no build arg carries the difference',
-                    parents[0].path, "add a build arg whose value is the part that differs, or give them different paths",
-                )  # fmt: skip
+                    manifest,
+                    "shared-dockerfile",
+                    f'targets that share "{path}" have different parents ({shown}), and no build arg carries the difference',
+                    parents[0].path,
+                    "add a build arg whose value is the part that differs, or give them different paths",
+                )
             written.append(text)
         return written
 

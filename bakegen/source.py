@@ -191,15 +191,18 @@ def _check_depth(text: str, name: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                mark = event.start_mark
                 raise fail(
                     "yaml-syntax",
                     f"is nested more than {MAX_DEPTH} levels deep",
-                    position=Position(name, mark.line + 1, mark.column + 1),
+                    position=_mark_position(name, event.start_mark),
                     hint="an opening bracket is repeated, or never closed",
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _mark_position(name: str, mark: Any) -> Position:
+    return Position(name, mark.line + 1, mark.column + 1) if mark else Position(name)
 
 
 def _first_two(text: str) -> Iterator[yaml.Node]:
@@ -226,7 +229,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ..
     opened = error.context_mark is not None and "quoted" in str(error.context)
     mark = error.context_mark if opened else error.problem_mark or error.context_mark
     message = " ".join(str(part) for part in (error.context, error.problem) if part)
-    position = Position(name) if mark is None else Position(name, mark.line + 1, mark.column + 1)
+    position = _mark_position(name, mark)
     hint = next((hint for key, hint in _YAML_HINTS if key in message), "")
     source = lines[position.line - 1] if 0 < position.line <= len(lines) else ""
     return Problem(
@@ -389,7 +392,7 @@ class _Reader:
         return max(1, end.column - start.column) if start.line == end.line else 1
 
 
-def _places_below(places: Mapping[KeyPath, Place], path: KeyPath, content: Mapping[str, Any]) -> Iterator[KeyPath]:
+def _places_below(places: Mapping[KeyPath, Place], path: KeyPath, content: Mapping[Any, Any]) -> Iterator[KeyPath]:
     """Yield the paths at and below the keys of `content`."""
     stack: list[tuple[KeyPath, Any]] = [((*path, key), value) for key, value in content.items()]
     while stack:

@@ -68,7 +68,7 @@ def _contest(point: Point, claim: Claim) -> tuple[str, str, tuple[str, ...]]:
 
 def _newest(values: Iterable[str]) -> tuple[str | None, bool]:
     """Return the newest stable version (PEP 440's order), None if none is stable; False if they have no order."""
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - most families have no shared names
+    from packaging.version import InvalidVersion, Version  # most families have no shared names
 
     candidates = list(values)
     try:
