@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import random
@@ -63,8 +64,10 @@ def records(root: Path) -> list[str]:
     """The paths in the records, in order, after checking that each hash is true."""
     if not (root / RECORDS).exists():
         return []
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", RECORDS], cwd=root, check=True)
-    return [line[66:] for line in (root / RECORDS).read_text().splitlines()]
+    lines = [line.split("  ", 1) for line in (root / RECORDS).read_text().splitlines()]
+    for digest, path in lines:
+        assert hashlib.sha256((root / path).read_bytes()).hexdigest() == digest, path
+    return [path for _, path in lines]
 
 
 def assert_clean(root: Path, wanted: Files) -> None:
@@ -299,6 +302,14 @@ def test_a_hand_edit_survives_a_forced_run_that_is_killed_before_it_got_there(tm
 def test_records_are_sorted_and_do_not_list_themselves(tmp_path: Path) -> None:
     write(tmp_path, NEW)
     assert records(tmp_path) == sorted(NEW)
+
+
+def test_sha256sum_checks_the_records(tmp_path: Path) -> None:
+    wanted = NEW | {" odd *name ": text("x"), "généré": text("y")}
+    write(tmp_path, wanted)
+    command = ["sha256sum", "--check", "--strict", RECORDS]
+    checked = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert checked.stdout.count(": OK\n") == len(wanted)
 
 
 GOOD = "0" * 64
