@@ -27,6 +27,7 @@ from bakegen.output import OutputFile
 from bakegen.paths import leaves, path_mistake
 from bakegen.platforms import Platform
 from bakegen.project import Project
+from bakegen.readme import readme_names
 from bakegen.source import KeyPath
 
 README_TEMPLATE = "README.md.j2"
@@ -284,22 +285,9 @@ class _Renderer:
             ) from error
 
     def readme(self, manifest: Manifest, folder: str) -> None:
-        scope = Scope(self.project.evaluator, manifest.source, {}, {})
-        scope.add({"manifest": manifest, "rows": list(self.rows(manifest)), "releases": manifest.releases})
+        scope = Scope(self.project.evaluator, manifest.source, {}, {}).add(readme_names(self.graph, manifest, folder))
         text = self.render(README_TEMPLATE, scope, manifest, ("image",))
         self.add(f"{folder}/README.md", OutputFile(text.encode()), manifest, ("image",))
-
-    def rows(self, manifest: Manifest) -> Iterator[dict[str, Any]]:
-        """Yield what the README says of each published target."""
-        for target in self.graph.by_image[manifest.image]:
-            if target.publish:
-                yield {
-                    "release": target.release,
-                    "tags": [self.graph.resolve(target, tag) for tag in target.tags],
-                    "platforms": [Platform(platform) for platform in target.platforms],
-                    "dockerfile": target.dockerfile.removeprefix(f"{OUTPUT}/{manifest.image}/"),
-                    "repositories": list(target.repositories),
-                }
 
     def bake_file(self) -> None:
         first = self.graph.manifests[0]
