@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
-from jinja2 import StrictUndefined, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2 import StrictUndefined, TemplateNotFound, TemplateSyntaxError, Undefined, UndefinedError
 from jinja2.exceptions import SecurityError
 from jinja2.loaders import BaseLoader
 from jinja2.runtime import Context
@@ -166,8 +166,8 @@ def _finalize(value: Any) -> Any:
         return value.marked
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float | StrictUndefined):
-        return value
+    if isinstance(value, int | float | Undefined):  # strict ones raise when they are written
+        return value  # the others stand for the missing `else` of `{{ x if y }}`, which writes nothing
     kinds = {list: "a list", tuple: "a list", dict: "a mapping", type(None): "nothing"}
     raise TypeError(f"{kinds.get(type(value), 'an object')} cannot be written as text")
 
