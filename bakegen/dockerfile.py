@@ -168,9 +168,9 @@ def _modified(name: str, found: str | None, op: str, word: str, replacement: str
         case "?" if missing:
             raise ValueError(f"{name}: {word or 'is not set'}")
         case "#":
-            return re.sub(rf"(?s)\A{_glob(word.removeprefix('#'), '.*' if longest else '.*?')}", "", value)
+            return re.sub(rf"(?s)\A{_glob(word.removeprefix('#'), '.*' if longest else '.*?')}", "", value, count=1)
         case "%":
-            return re.sub(rf"(?s)\A(.*{'?' * longest}){_glob(word.removeprefix('%'))}\Z", r"\1", value)
+            return re.sub(rf"(?s)\A(.*{'?' * longest}){_glob(word.removeprefix('%'))}\Z", r"\1", value, count=1)
         case "/":
             return re.sub(rf"(?s){_glob(word)}", lambda _: replacement, value, count=0 if op == "//" else 1)
     return value
@@ -192,10 +192,10 @@ _SPACE = re.compile(r"[\t\v\f\r ]+")  # not \s: a no-break space is part of a wo
 # A word begins a heredoc only at its start; `<<` takes the blanks behind it along since BuildKit 0.22 (#5817).
 _SHELL_WORD = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|<<[ \t]*|\S)+""", re.DOTALL)
 _HEREDOC = re.compile(r"[0-9]*<<(-?)\s*([^<]*)")
-_INSTRUCTIONS = frozenset((
-    "add", "arg", "cmd", "copy", "entrypoint", "env", "expose", "from", "healthcheck", "label", "maintainer", "onbuild",
-    "run", "shell", "stopsignal", "user", "volume", "workdir",
-))  # fmt: skip
+_INSTRUCTIONS = frozenset(
+    "add arg cmd copy entrypoint env expose from healthcheck label maintainer onbuild run shell stopsignal user"
+    " volume workdir".split()
+)
 
 
 class _Instruction(NamedTuple):
