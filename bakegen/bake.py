@@ -199,7 +199,9 @@ class _Constants:
             name = (
                 f"{base}_repositories"
                 if len(kinds) == 1
-                else _free_name(f"{base}_{last}_repositories", set(self._names.values()))
+                else _free_name(
+                    f"{last if last.startswith(base) else f'{base}_{last}'}_repositories", set(self._names.values())
+                )
             )
             self._names[repositories] = name
 

@@ -106,6 +106,9 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
     def place(path: KeyPath) -> str:
         return str(manifest.source.place(path).key)
 
+    def said(path: KeyPath) -> str:  # a default was said nowhere
+        return place(path) if path in manifest.source.places else ""
+
     yield Line("image", target.image, place(("image",)))
     yield Line("release", target.release, place(release.path))
     for axis, value in target.values.items():
@@ -128,9 +131,9 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
     for group in graph.groups:
         if target.name in group.members:
             yield Line("group", group.name)
-    yield Line("dockerfile", target.dockerfile, place(release.dockerfile.path))
-    yield Line("template", f"templates/{target.template}", place(release.template.path))
-    yield Line("context", target.context, place(release.context.path))
+    yield Line("dockerfile", target.dockerfile, said(release.dockerfile.path))
+    yield Line("template", f"templates/{target.template}", said(release.template.path))
+    yield Line("context", target.context, said(release.context.path))
     for name, text in target.args.items():
         found = release.own_args.get(name) or release.args.get(name)
         yield Line("build arg", f"{name}={graph.resolve(target, text)}", place(found.path) if found else "")

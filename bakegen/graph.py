@@ -352,8 +352,14 @@ def _groups(graph: Graph) -> tuple[Group, ...]:
                 members["default", "default"].append(target.name)
             join("image", word(manifest.image), target, ("image",))
             join("release", word(target.release), target, target.path)
-            for axis, value in target.values.items():
-                join("axis value", value_word(axis, value), target, ("axes", axis, value))
+        for axis in manifest.axes:
+            with_value: dict[str, list[Target]] = {value.name: [] for value in axis.values}
+            for target in graph.by_image[manifest.image]:
+                if axis.name in target.values:
+                    with_value[target.values[axis.name]].append(target)
+            for value in axis.values:
+                for target in with_value[value.name]:
+                    join("axis value", value_word(axis.name, value.name), target, value.path)
     for manifest in graph.manifests:
         for name, words in manifest.groups.items():
             selector = _own_selector(graph, manifest, name, words)

@@ -94,7 +94,8 @@ class Selector:
 
 def _names(text: str, value: str | None) -> bool:
     """Return whether a word could mean `value`."""
-    return value is not None and any(_matches(part, value) for part in text.partition("=")[2].split(",") or [text])
+    _, equals, values = text.partition("=")
+    return value is not None and any(_matches(part, value) for part in (values if equals else text).split(","))
 
 
 def parse_selectors(

@@ -322,8 +322,10 @@ class _Reader:
         self.places.update(kept)
         if mine:
             self.places[path] = mine
-        for key, value in extra.items():
-            content.setdefault(key, value)
+        own = dict(content)
+        content.clear()
+        content.update(extra)  # what is merged comes first, as in PyYAML
+        content.update(own)
 
     def _key(self, node: yaml.Node) -> str | None:
         if not isinstance(node, yaml.ScalarNode):

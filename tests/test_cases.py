@@ -67,7 +67,7 @@ def test_commands_say_what_the_transcript_says(case: Path, update_golden: bool) 
 def test_a_comment_says_what_the_case_proves(case: Path) -> None:
     manifests = sorted((case / "manifest").glob("*.yml"))
 
-    assert re.match(r"# [A-Z].*\.\n", manifests[0].read_text())
+    assert re.match(r"# [A-Z`].*(\n# .*)*\.\n(?!#)", manifests[0].read_text())
 
 
 def test_a_missing_a_stale_and_a_changed_file_are_all_differences() -> None:

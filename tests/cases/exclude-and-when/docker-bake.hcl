@@ -29,7 +29,7 @@ function "asked" {
 # A target without any of the asked platforms must not be built for the host's: bake refuses this one.
 function "platforms" {
   params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not-built-for/${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
+  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
 }
 
 # In a group, such targets are left out.
@@ -85,6 +85,22 @@ group "ruby3-1" {
   ])
 }
 
+group "ruby3-2" {
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "ruby-app_plain_ruby3-2_bookworm",
+    "ruby-app_plain_ruby3-2_alpine",
+    "ruby-app_jit_ruby3-2_bookworm",
+  ])
+}
+
+group "ruby3-3" {
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "ruby-app_plain_ruby3-3_bookworm",
+    "ruby-app_plain_ruby3-3_alpine",
+    "ruby-app_jit_ruby3-3_bookworm",
+  ])
+}
+
 group "bookworm" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-1_bookworm",
@@ -104,22 +120,6 @@ group "alpine" {
     "ruby-app_plain_ruby3-1_alpine",
     "ruby-app_plain_ruby3-2_alpine",
     "ruby-app_plain_ruby3-3_alpine",
-  ])
-}
-
-group "ruby3-2" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "ruby-app_plain_ruby3-2_bookworm",
-    "ruby-app_plain_ruby3-2_alpine",
-    "ruby-app_jit_ruby3-2_bookworm",
-  ])
-}
-
-group "ruby3-3" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "ruby-app_plain_ruby3-3_bookworm",
-    "ruby-app_plain_ruby3-3_alpine",
-    "ruby-app_jit_ruby3-3_bookworm",
   ])
 }
 

@@ -29,7 +29,7 @@ function "asked" {
 # A target without any of the asked platforms must not be built for the host's: bake refuses this one.
 function "platforms" {
   params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not-built-for/${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
+  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
 }
 
 # In a group, such targets are left out.
@@ -76,6 +76,19 @@ group "debian12" {
   ])
 }
 
+group "debian13" {
+  targets = having(["linux/amd64"], [
+    "bench_debian13_gcc_glibc_level2",
+    "bench_debian13_gcc_glibc_level3",
+    "bench_debian13_gcc_musl_level2",
+    "bench_debian13_gcc_musl_level3",
+    "bench_debian13_clang_glibc_level2",
+    "bench_debian13_clang_glibc_level3",
+    "bench_debian13_clang_musl_level2",
+    "bench_debian13_clang_musl_level3",
+  ])
+}
+
 group "gcc" {
   targets = having(["linux/amd64"], [
     "bench_debian12_gcc_glibc_level2",
@@ -89,6 +102,19 @@ group "gcc" {
   ])
 }
 
+group "clang" {
+  targets = having(["linux/amd64"], [
+    "bench_debian12_clang_glibc_level2",
+    "bench_debian12_clang_glibc_level3",
+    "bench_debian12_clang_musl_level2",
+    "bench_debian12_clang_musl_level3",
+    "bench_debian13_clang_glibc_level2",
+    "bench_debian13_clang_glibc_level3",
+    "bench_debian13_clang_musl_level2",
+    "bench_debian13_clang_musl_level3",
+  ])
+}
+
 group "glibc" {
   targets = having(["linux/amd64"], [
     "bench_debian12_gcc_glibc_level2",
@@ -99,6 +125,19 @@ group "glibc" {
     "bench_debian13_gcc_glibc_level3",
     "bench_debian13_clang_glibc_level2",
     "bench_debian13_clang_glibc_level3",
+  ])
+}
+
+group "musl" {
+  targets = having(["linux/amd64"], [
+    "bench_debian12_gcc_musl_level2",
+    "bench_debian12_gcc_musl_level3",
+    "bench_debian12_clang_musl_level2",
+    "bench_debian12_clang_musl_level3",
+    "bench_debian13_gcc_musl_level2",
+    "bench_debian13_gcc_musl_level3",
+    "bench_debian13_clang_musl_level2",
+    "bench_debian13_clang_musl_level3",
   ])
 }
 
@@ -124,45 +163,6 @@ group "level3" {
     "bench_debian13_gcc_glibc_level3",
     "bench_debian13_gcc_musl_level3",
     "bench_debian13_clang_glibc_level3",
-    "bench_debian13_clang_musl_level3",
-  ])
-}
-
-group "musl" {
-  targets = having(["linux/amd64"], [
-    "bench_debian12_gcc_musl_level2",
-    "bench_debian12_gcc_musl_level3",
-    "bench_debian12_clang_musl_level2",
-    "bench_debian12_clang_musl_level3",
-    "bench_debian13_gcc_musl_level2",
-    "bench_debian13_gcc_musl_level3",
-    "bench_debian13_clang_musl_level2",
-    "bench_debian13_clang_musl_level3",
-  ])
-}
-
-group "clang" {
-  targets = having(["linux/amd64"], [
-    "bench_debian12_clang_glibc_level2",
-    "bench_debian12_clang_glibc_level3",
-    "bench_debian12_clang_musl_level2",
-    "bench_debian12_clang_musl_level3",
-    "bench_debian13_clang_glibc_level2",
-    "bench_debian13_clang_glibc_level3",
-    "bench_debian13_clang_musl_level2",
-    "bench_debian13_clang_musl_level3",
-  ])
-}
-
-group "debian13" {
-  targets = having(["linux/amd64"], [
-    "bench_debian13_gcc_glibc_level2",
-    "bench_debian13_gcc_glibc_level3",
-    "bench_debian13_gcc_musl_level2",
-    "bench_debian13_gcc_musl_level3",
-    "bench_debian13_clang_glibc_level2",
-    "bench_debian13_clang_glibc_level3",
-    "bench_debian13_clang_musl_level2",
     "bench_debian13_clang_musl_level3",
   ])
 }

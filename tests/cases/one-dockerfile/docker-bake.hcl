@@ -33,7 +33,7 @@ function "asked" {
 # A target without any of the asked platforms must not be built for the host's: bake refuses this one.
 function "platforms" {
   params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not-built-for/${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
+  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
 }
 
 # In a group, such targets are left out.
@@ -100,6 +100,24 @@ group "python3-10" {
   ])
 }
 
+group "python3-11" {
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "model-server_base_python3-11_pip",
+    "model-server_base_python3-11_conda",
+    "model-server_runtime_python3-11_pip",
+    "model-server_runtime_python3-11_conda",
+  ])
+}
+
+group "python3-12" {
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "model-server_base_python3-12_pip",
+    "model-server_base_python3-12_conda",
+    "model-server_runtime_python3-12_pip",
+    "model-server_runtime_python3-12_conda",
+  ])
+}
+
 group "pip" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "model-server_base_python3-10_pip",
@@ -118,24 +136,6 @@ group "conda" {
     "model-server_base_python3-12_conda",
     "model-server_runtime_python3-10_conda",
     "model-server_runtime_python3-11_conda",
-    "model-server_runtime_python3-12_conda",
-  ])
-}
-
-group "python3-11" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "model-server_base_python3-11_pip",
-    "model-server_base_python3-11_conda",
-    "model-server_runtime_python3-11_pip",
-    "model-server_runtime_python3-11_conda",
-  ])
-}
-
-group "python3-12" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "model-server_base_python3-12_pip",
-    "model-server_base_python3-12_conda",
-    "model-server_runtime_python3-12_pip",
     "model-server_runtime_python3-12_conda",
   ])
 }

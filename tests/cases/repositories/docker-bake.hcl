@@ -33,7 +33,7 @@ function "asked" {
 # A target without any of the asked platforms must not be built for the host's: bake refuses this one.
 function "platforms" {
   params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not-built-for/${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
+  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
 }
 
 # In a group, such targets are left out.
@@ -82,8 +82,8 @@ group "noble" {
 
 # ---- dotnet (manifest/dotnet.yml)
 
-dotnet_dotnet_runtime_repositories = ["docker.io/acme/dotnet-runtime", "quay.io/acme/dotnet/runtime"]
-dotnet_dotnet_sdk_repositories = ["docker.io/acme/dotnet-sdk", "quay.io/acme/dotnet/sdk"]
+dotnet_runtime_repositories = ["docker.io/acme/dotnet-runtime", "quay.io/acme/dotnet/runtime"]
+dotnet_sdk_repositories = ["docker.io/acme/dotnet-sdk", "quay.io/acme/dotnet/sdk"]
 
 target "_dotnet" {
   args = {
@@ -110,7 +110,7 @@ target "dotnet_runtime_bookworm-slim" {
   contexts = {
     "acme/dotnet-deps:bookworm-slim" = "target:dotnet_deps_bookworm-slim"
   }
-  tags = tags(dotnet_dotnet_runtime_repositories, ["${DOTNET_VERSION}-bookworm-slim"])
+  tags = tags(dotnet_runtime_repositories, ["${DOTNET_VERSION}-bookworm-slim"])
 }
 
 target "dotnet_runtime_noble" {
@@ -119,7 +119,7 @@ target "dotnet_runtime_noble" {
   contexts = {
     "acme/dotnet-deps:noble" = "target:dotnet_deps_noble"
   }
-  tags = tags(dotnet_dotnet_runtime_repositories, ["${DOTNET_VERSION}-noble"])
+  tags = tags(dotnet_runtime_repositories, ["${DOTNET_VERSION}-noble"])
 }
 
 target "dotnet_sdk_bookworm-slim" {
@@ -128,7 +128,7 @@ target "dotnet_sdk_bookworm-slim" {
   contexts = {
     "acme/dotnet-runtime:${DOTNET_VERSION}-bookworm-slim" = "target:dotnet_runtime_bookworm-slim"
   }
-  tags = tags(dotnet_dotnet_sdk_repositories, ["${DOTNET_VERSION}-bookworm-slim"])
+  tags = tags(dotnet_sdk_repositories, ["${DOTNET_VERSION}-bookworm-slim"])
 }
 
 target "dotnet_sdk_noble" {
@@ -137,5 +137,5 @@ target "dotnet_sdk_noble" {
   contexts = {
     "acme/dotnet-runtime:${DOTNET_VERSION}-noble" = "target:dotnet_runtime_noble"
   }
-  tags = tags(dotnet_dotnet_sdk_repositories, ["${DOTNET_VERSION}-noble"])
+  tags = tags(dotnet_sdk_repositories, ["${DOTNET_VERSION}-noble"])
 }

@@ -29,7 +29,7 @@ function "asked" {
 # A target without any of the asked platforms must not be built for the host's: bake refuses this one.
 function "platforms" {
   params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not-built-for/${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
+  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
 }
 
 # In a group, such targets are left out.

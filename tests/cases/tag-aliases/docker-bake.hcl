@@ -29,7 +29,7 @@ function "asked" {
 # A target without any of the asked platforms must not be built for the host's: bake refuses this one.
 function "platforms" {
   params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not-built-for/${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
+  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
 }
 
 # In a group, such targets are left out.
@@ -70,36 +70,6 @@ group "version3-15-0a1" {
   ])
 }
 
-group "bookworm" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "python_version3-15-0a1_bookworm",
-    "python_version3-14-2_bookworm",
-    "python_version3-14-1_bookworm",
-    "python_version3-13-11_bookworm",
-    "python_version3-12-12_bookworm",
-  ])
-}
-
-group "slim" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "python_version3-15-0a1_slim",
-    "python_version3-14-2_slim",
-    "python_version3-14-1_slim",
-    "python_version3-13-11_slim",
-    "python_version3-12-12_slim",
-  ])
-}
-
-group "alpine3-22" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "python_version3-15-0a1_alpine3-22",
-    "python_version3-14-2_alpine3-22",
-    "python_version3-14-1_alpine3-22",
-    "python_version3-13-11_alpine3-22",
-    "python_version3-12-12_alpine3-22",
-  ])
-}
-
 group "version3-14-2" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "python_version3-14-2_bookworm",
@@ -128,6 +98,36 @@ group "version3-12-12" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "python_version3-12-12_bookworm",
     "python_version3-12-12_slim",
+    "python_version3-12-12_alpine3-22",
+  ])
+}
+
+group "bookworm" {
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "python_version3-15-0a1_bookworm",
+    "python_version3-14-2_bookworm",
+    "python_version3-14-1_bookworm",
+    "python_version3-13-11_bookworm",
+    "python_version3-12-12_bookworm",
+  ])
+}
+
+group "slim" {
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "python_version3-15-0a1_slim",
+    "python_version3-14-2_slim",
+    "python_version3-14-1_slim",
+    "python_version3-13-11_slim",
+    "python_version3-12-12_slim",
+  ])
+}
+
+group "alpine3-22" {
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "python_version3-15-0a1_alpine3-22",
+    "python_version3-14-2_alpine3-22",
+    "python_version3-14-1_alpine3-22",
+    "python_version3-13-11_alpine3-22",
     "python_version3-12-12_alpine3-22",
   ])
 }
