@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bakegen.dockerfile import DockerfileError, Reference, Use, parse_dockerfile, references
@@ -465,6 +465,9 @@ def test_an_unknown_target_names_the_nearest() -> None:
 
 # ---- properties ----
 
+# In a fresh checkout the first text that Hypothesis draws builds its Unicode tables, which takes a second.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 @dataclass(frozen=True)
 class ModelStage:
@@ -538,6 +541,7 @@ def rendered(draw: st.DrawFn, stages: list[ModelStage]) -> str:
     return text.replace("\n", "\r\n") if draw(st.booleans()) else text
 
 
+@patient
 @given(st.data())
 def test_spelling_never_changes_the_references(data: st.DataObject) -> None:
     stages = data.draw(models())
@@ -547,6 +551,7 @@ def test_spelling_never_changes_the_references(data: st.DataObject) -> None:
     assert set(images(text)) == expected_images(stages, len(stages) - 1)
 
 
+@patient
 @given(st.text().map(lambda text: "".join(line + "\n" for line in text.split("\n") if line.strip("\r\t") != "EOF")))
 @example("FROM b\nEOF \n")
 @example("\\\n")
@@ -555,6 +560,7 @@ def test_the_body_of_a_heredoc_never_changes_the_references(body: str) -> None:
         assert images(f"FROM a\n{opening}\n{body}EOF\nCOPY --from=b / /") == ["a", "b"]
 
 
+@patient
 @given(st.lists(st.text(), max_size=4))
 def test_exec_form_never_opens_a_heredoc(words: list[str]) -> None:
     form = json.dumps([*words, "cat <<EOF", "<<EOF"])
@@ -567,6 +573,7 @@ pieces = st.sampled_from(
 )
 
 
+@patient
 @given(st.text() | st.lists(pieces, max_size=40).map("".join), st.dictionaries(st.sampled_from("XA"), st.text()))
 def test_any_text_gives_references_or_a_dockerfile_error(text: str, build_args: dict[str, str]) -> None:
     try:
@@ -584,11 +591,13 @@ def test_any_text_gives_references_or_a_dockerfile_error(text: str, build_args: 
 names = st.text("abc$_-.*?{}'\"\\ ", max_size=8)
 
 
+@patient
 @given(names, names)
 def test_values_are_not_expanded_again(value: str, other: str) -> None:
     assert images("ARG A B\nFROM x${A}y$B", {"A": value, "B": other}) == [f"x{value}y{other}"]
 
 
+@patient
 @given(st.text("ab./*?", max_size=8), st.text("ab./", max_size=4))
 def test_removing_a_literal_prefix_or_suffix(value: str, pattern: str) -> None:
     assert images("ARG A P\nFROM x${A#$P}", {"A": value, "P": pattern}) == ["x" + value.removeprefix(pattern)]
