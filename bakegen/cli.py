@@ -120,8 +120,7 @@ def generate(
             changes = output.write(root, wanted, scope, force=force)
         else:
             changes = output.compare(root, wanted, scope)
-            for line in output.unified_diff(root, wanted, changes):
-                sys.stdout.write(line)
+            _print(output.unified_diff(root, wanted, changes))
     _say_changes(changes, done=not (check or diff))
     if check and changes.drifted:
         _say("run `bakegen generate` and commit the result")
@@ -292,17 +291,16 @@ def _problem_data(problem: Problem) -> dict[str, Any]:
 
 
 def _say_changes(changes: Changes, *, done: bool) -> None:
-    for kind, paths in (("new", changes.new), ("changed", changes.changed), ("removed", changes.removed)):
+    for kind in ("new", "changed", "removed", "edited", "foreign"):
+        paths = getattr(changes, kind)
         for path in paths[:SHOWN]:
             _say(f"{kind:>9}  {path}")
         if len(paths) > SHOWN:
             _say(f"{kind:>9}  … and {len(paths) - SHOWN} more")
-    for kind, paths in (("edited", changes.edited), ("foreign", changes.foreign)):
-        for path in paths:
-            _say(f"{kind:>9}  {path}")
-    differing = len(changes.differing)
+    if changes.stale_records:
+        _say("  records  generated/bakegen.sums")
     verb = "written" if done else "would change"
-    _say(f"{_count(differing, 'file')} {verb}, {len(changes.unchanged)} up to date")
+    _say(f"{_count(len(changes.differing), 'file')} {verb}, {len(changes.unchanged)} up to date")
 
 
 SHOWN = 20  # paths of one kind that are named

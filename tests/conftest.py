@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 
@@ -10,3 +12,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session")
+def registry() -> str:
+    """The registry of the test engine; no engine is a failure in CI, and skips elsewhere."""
+    return from_engine("BAKEGEN_TEST_REGISTRY")
+
+
+def from_engine(variable: str) -> str:
+    """Return what `.ci/engine env` says."""
+    value = os.environ.get(variable, "")
+    if not value:
+        message = 'no Docker engine: run `.ci/engine up` and `eval "$(.ci/engine env)"`'
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return value
