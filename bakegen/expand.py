@@ -24,6 +24,7 @@ from bakegen.source import KeyPath
 from bakegen.tags import Claim, expand_pattern, settle_claims
 
 OUTPUT = "generated"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")  # docker-image://, target:, oci-layout://, https://, git@…
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -260,7 +261,7 @@ class _Expander:
             template=self.plain(scope, release.template, "a template"),
             dockerfile=dockerfile,
             context=self.context(scope, release.context),
-            contexts=self.texts(scope, release.contexts),
+            contexts={name: self.named_context(scope, value) for name, value in release.contexts.items()},
             args=self.args(release, point, scope),
             labels=self.texts(scope, release.labels),
             annotations=self.texts(scope, release.annotations),
@@ -314,6 +315,11 @@ class _Expander:
     def context(self, scope: Scope, expression: Expression) -> str:
         text = scope.text(expression)
         return text if text == "." or "://" in text else self.plain(scope, expression, "a context")
+
+    def named_context(self, scope: Scope, expression: Expression) -> str:
+        """Return a named context: a folder of the project, or what bake knows by a scheme."""
+        text = scope.text(expression)
+        return text if _SCHEME.match(text) else self.context(scope, expression)
 
     def tags(
         self, release: Release, point: Mapping[str, AxisValue], scope: Scope, names: Mapping[str, tuple[str, ...]]

@@ -7,7 +7,6 @@ This module and `render` are the only users of Jinja.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
@@ -21,7 +20,7 @@ from jinja2.utils import missing
 
 from bakegen.errors import BakegenError, did_you_mean
 from bakegen.limits import SECONDS, Limits, TooExpensiveError
-from bakegen.source import KeyPath, Source
+from bakegen.source import KeyPath, Source, normalized
 
 Tree = Any  # plain data whose texts with braces are `Expression`s
 
@@ -370,7 +369,7 @@ class Scope:
         mistake = text_mistake(text)
         if mistake:
             raise BakegenError([self._source.problem("control-character", mistake, expression.path, hint="remove it")])
-        return text if text.isascii() else unicodedata.normalize("NFC", text)
+        return normalized(text)
 
     def _error(self, path: KeyPath, error: Exception) -> BakegenError:
         code, message, hint = explain_failure(error, self.names())

@@ -103,6 +103,7 @@ def build_graph(expansions: Sequence[Expansion]) -> Graph:
     linker.check_cycles(edges)
     linker.check_platforms()
     linker.check_tags()
+    linker.check_caches()
     linker.stop_if_problems()
     graph = Graph(
         manifests=tuple(expansion.manifest for expansion in expansions),
@@ -308,6 +309,36 @@ class _Linker:
                         path,
                         _tag_hint(target, other),
                     )
+
+    def check_caches(self) -> None:
+        """Two targets that write one cache overwrite each other, and bake does not mind."""
+        writers: dict[tuple[str, ...], Target] = {}
+        for target in self.targets.values():
+            manifest = self.manifests[target.image]
+            for index, cache in enumerate(target.cache_to):
+                place = _cache_place(with_defaults(cache, manifest.variables))
+                other = writers.setdefault(place, target) if place else target
+                if other is not target:
+                    release = next(release for release in manifest.releases if release.name == target.release)
+                    self.report(
+                        manifest,
+                        "cache-collision",
+                        f"{_describe(target)} and {_describe(other)} write to the same cache: {', '.join(place)}",
+                        release.cache_to[index].path,
+                        "tell them apart with {{ target }}",
+                    )
+
+
+def _cache_place(cache: str) -> tuple[str, ...]:
+    """Return what tells where a cache lies (https://docs.docker.com/build/cache/backends/); nothing for an inline one."""
+    fields = dict(field.partition("=")[::2] for field in cache.split(","))
+    kind = fields.get("type", "registry" if "=" not in cache else "")
+    if kind == "inline":
+        return ()
+    if "=" not in cache:
+        return kind, cache
+    keys = ("ref", "dest", "bucket", "account_url", "name", "prefix", "scope")
+    return kind, *(f"{key}={fields[key]}" for key in keys if key in fields)
 
 
 def _tag_hint(target: Target, other: Target) -> str:

@@ -78,6 +78,7 @@ class _Renderer:
             except BakegenError as error:
                 for problem in error.problems:
                     self.keep(problem)
+        self.check_contexts(manifest)
         folder = f"{OUTPUT}/{manifest.image}"
         version = manifest.variables.get("VERSION")
         if version:
@@ -87,6 +88,27 @@ class _Renderer:
         except BakegenError as error:
             for problem in error.problems:
                 self.keep(problem)
+
+    def check_contexts(self, manifest: Manifest) -> None:
+        """Report build contexts that are no folders of the project; bake would notice only when it builds."""
+        root = self.project.root
+        for target in self.graph.by_image[manifest.image]:
+            release = next(release for release in manifest.releases if release.name == target.release)
+            folders = {target.context: release.context.path}
+            folders |= {target.contexts[name]: value.path for name, value in release.contexts.items()}
+            for folder, path in folders.items():
+                if folder == "." or ":" in folder or any(f"{made}/".startswith(f"{folder}/") for made in self.made):
+                    continue
+                if leaves(root, root / folder):
+                    message = f'the context "{folder}" is a link that leads out of the project'
+                    self.keep(manifest.source.problem("unsafe-path", message, path))
+                elif not (root / folder).is_dir():
+                    message = f'the context "{folder}" is no folder of the project'
+                    self.keep(
+                        manifest.source.problem(
+                            "missing-file", message, path, hint="the path is taken from the project root"
+                        )
+                    )
 
     def add(self, path: str, file: OutputFile, manifest: Manifest, origin: KeyPath) -> None:
         """Add a file; two different ones at one path are a problem that names both places."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -336,7 +337,7 @@ class _Reader:
                 "a `{{ … }}` or `[…]` at the start of a value must be quoted",
             )
             return None
-        key = str(node.value)
+        key = normalized(str(node.value))
         if not node.style and node.tag != "tag:yaml.org,2002:merge" and (_AMBIGUOUS.match(key) or not key):
             self._report(
                 node, "ambiguous-scalar", f"key {key!s} is not a word in YAML{_reading(key)}", f'write "{key}"'
@@ -353,7 +354,7 @@ class _Reader:
         if node.style:  # quoted or a block: text as it stands
             if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 for c in text):  # noqa: PLR2004 - ASCII control
                 self._report(node, "control-character", "a value holds a control character", "remove it")
-            return text
+            return normalized(text)
         if text in {"", "~", "null"}:
             return None
         if text in {"true", "false"}:
@@ -364,7 +365,7 @@ class _Reader:
             self._report(
                 node, "ambiguous-scalar", f"{text} is not text in YAML{_reading(text)}", f'write it in quotes: "{text}"'
             )
-        return text
+        return normalized(text)
 
     def _check_tag(self, node: yaml.Node, kind: str) -> None:
         if node.tag != f"tag:yaml.org,2002:{kind}":
@@ -392,6 +393,11 @@ class _Reader:
     def _length(self, node: yaml.Node) -> int:
         start, end = node.start_mark, node.end_mark
         return max(1, end.column - start.column) if start.line == end.line else 1
+
+
+def normalized(text: str) -> str:
+    """Return text with each character in its composed form, as bake reads strings (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _places_below(places: Mapping[KeyPath, Place], path: KeyPath, content: Mapping[Any, Any]) -> Iterator[KeyPath]:
