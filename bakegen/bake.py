@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakegen import hcl
-from bakegen.expand import word
+from bakegen.expand import dockerfile_word, word
 from bakegen.graph import Graph, Group
 from bakegen.hcl import Call, Name
 from bakegen.model import Manifest, Target
@@ -126,21 +126,14 @@ def bake_model(graph: Graph) -> BakeModel:
 
 def _group_entry(graph: Graph, group: Group) -> Entry:
     """Return a group; members that lack every platform asked for by BAKEGEN_PLATFORMS leave it at bake time."""
-    named = {other.name: other for other in graph.groups if other.kind == "image"}
-    calls: list[Any] = []
-    loose: Iterable[str] = group.members
-    if group.kind == "default":
-        images = [named[name] for name in map(word, graph.by_image) if name in named]
-        whole = [image for image in images if set(image.members) <= set(group.members)]
-        covered = {member for image in whole for member in image.members}
-        loose = [member for member in group.members if member not in covered]
-        if whole:
-            calls.append([image.name for image in whole])
+    covered = {member for other in graph.groups if other.name in group.parts for member in other.members}
     by_platforms: dict[tuple[str, ...], list[str]] = {}
-    for member in loose:
-        by_platforms.setdefault(graph.targets[member].platforms, []).append(member)
-    calls += [Call("having", (list(platforms), members)) for platforms, members in by_platforms.items()]
-    value = calls[0] if len(calls) == 1 else Call("concat", tuple(calls))
+    for member in group.members:
+        if member not in covered:
+            by_platforms.setdefault(graph.targets[member].platforms, []).append(member)
+    lists: list[Any] = [list(group.parts)] if group.parts else []
+    lists += [Call("having", (list(platforms), members)) for platforms, members in by_platforms.items()]
+    value = lists[0] if len(lists) == 1 else Call("concat", tuple(lists))
     return Entry(group.name, hcl.write(value, {}, indent=2))
 
 
@@ -177,7 +170,7 @@ def _section(graph: Graph, manifest: Manifest) -> Section:
             common = _take_common([left[user.name] for user in users])
             shared[target.dockerfile] = above
             if common:
-                name = _free_name(_dockerfile_word(target), taken)
+                name = _free_name(f"_{dockerfile_word(target.dockerfile)}", taken)
                 block(name, above, common)
                 shared[target.dockerfile] = [name]
         block(target.name, shared[target.dockerfile], left[target.name], repositories.of(target))
@@ -240,13 +233,6 @@ def _take_common(all_attributes: Sequence[dict[str, Any]]) -> dict[str, Any]:
             else:
                 del attributes[name]
     return common
-
-
-def _dockerfile_word(target: Target) -> str:
-    """Name a Dockerfile by its folders: `debian11/base/Dockerfile-conda` is `_image_debian11_base_conda`."""
-    parts = target.dockerfile.split("/")[1:]
-    parts[-1] = parts[-1].removeprefix("Dockerfile").strip("-.")
-    return "_" + "_".join(word(part) for part in parts if part)
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -67,6 +67,13 @@ def value_word(axis: str, value: str) -> str:
     return word(f"{axis}{value}" if value[0].isdigit() else value)
 
 
+def dockerfile_word(path: str) -> str:
+    """Name a Dockerfile by its folders: `generated/app/debian11/base/Dockerfile-conda` is `app_debian11_base_conda`."""
+    parts = path.split("/")[1:]
+    parts[-1] = parts[-1].removeprefix("Dockerfile").strip("-.")
+    return "_".join(word(part) for part in parts if part)
+
+
 def expand(manifest: Manifest, evaluator: Evaluator) -> Expansion:
     """Return all targets of a manifest, in its order; raises `BakegenError` with every problem found."""
     work = _Expander(manifest, evaluator)

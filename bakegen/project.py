@@ -15,7 +15,8 @@ from bakegen.bake import BAKE_TEMPLATE
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.expand import Expansion, expand
 from bakegen.expressions import Evaluator
-from bakegen.graph import Graph, build_graph
+from bakegen.graph import Graph
+from bakegen.link import build_graph
 from bakegen.manifest import load_manifest
 from bakegen.paths import leaves, path_mistake, relative
 from bakegen.resources import resource

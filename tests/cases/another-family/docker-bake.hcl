@@ -43,7 +43,7 @@ function "having" {
 }
 
 group "default" {
-  targets = ["acme-base", "acme-db", "acme-shell"]
+  targets = ["acme-db", "acme-base", "acme-shell"]
 }
 
 group "acme-base" {

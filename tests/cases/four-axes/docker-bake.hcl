@@ -43,102 +43,70 @@ group "default" {
 }
 
 group "bench" {
-  targets = having(["linux/amd64"], [
-    "bench_debian12_gcc_glibc_level2",
-    "bench_debian12_gcc_glibc_level3",
-    "bench_debian12_gcc_musl_level2",
-    "bench_debian12_gcc_musl_level3",
-    "bench_debian12_clang_glibc_level2",
-    "bench_debian12_clang_glibc_level3",
-    "bench_debian12_clang_musl_level2",
-    "bench_debian12_clang_musl_level3",
-    "bench_debian13_gcc_glibc_level2",
-    "bench_debian13_gcc_glibc_level3",
-    "bench_debian13_gcc_musl_level2",
-    "bench_debian13_gcc_musl_level3",
-    "bench_debian13_clang_glibc_level2",
-    "bench_debian13_clang_glibc_level3",
-    "bench_debian13_clang_musl_level2",
-    "bench_debian13_clang_musl_level3",
-  ])
+  targets = [
+    "bench_debian12-gcc-glibc",
+    "bench_debian12-gcc-musl",
+    "bench_debian12-clang-glibc",
+    "bench_debian12-clang-musl",
+    "bench_debian13-gcc-glibc",
+    "bench_debian13-gcc-musl",
+    "bench_debian13-clang-glibc",
+    "bench_debian13-clang-musl",
+  ]
 }
 
 group "debian12" {
-  targets = having(["linux/amd64"], [
-    "bench_debian12_gcc_glibc_level2",
-    "bench_debian12_gcc_glibc_level3",
-    "bench_debian12_gcc_musl_level2",
-    "bench_debian12_gcc_musl_level3",
-    "bench_debian12_clang_glibc_level2",
-    "bench_debian12_clang_glibc_level3",
-    "bench_debian12_clang_musl_level2",
-    "bench_debian12_clang_musl_level3",
-  ])
+  targets = [
+    "bench_debian12-gcc-glibc",
+    "bench_debian12-gcc-musl",
+    "bench_debian12-clang-glibc",
+    "bench_debian12-clang-musl",
+  ]
 }
 
 group "debian13" {
-  targets = having(["linux/amd64"], [
-    "bench_debian13_gcc_glibc_level2",
-    "bench_debian13_gcc_glibc_level3",
-    "bench_debian13_gcc_musl_level2",
-    "bench_debian13_gcc_musl_level3",
-    "bench_debian13_clang_glibc_level2",
-    "bench_debian13_clang_glibc_level3",
-    "bench_debian13_clang_musl_level2",
-    "bench_debian13_clang_musl_level3",
-  ])
+  targets = [
+    "bench_debian13-gcc-glibc",
+    "bench_debian13-gcc-musl",
+    "bench_debian13-clang-glibc",
+    "bench_debian13-clang-musl",
+  ]
 }
 
 group "gcc" {
-  targets = having(["linux/amd64"], [
-    "bench_debian12_gcc_glibc_level2",
-    "bench_debian12_gcc_glibc_level3",
-    "bench_debian12_gcc_musl_level2",
-    "bench_debian12_gcc_musl_level3",
-    "bench_debian13_gcc_glibc_level2",
-    "bench_debian13_gcc_glibc_level3",
-    "bench_debian13_gcc_musl_level2",
-    "bench_debian13_gcc_musl_level3",
-  ])
+  targets = [
+    "bench_debian12-gcc-glibc",
+    "bench_debian12-gcc-musl",
+    "bench_debian13-gcc-glibc",
+    "bench_debian13-gcc-musl",
+  ]
 }
 
 group "clang" {
-  targets = having(["linux/amd64"], [
-    "bench_debian12_clang_glibc_level2",
-    "bench_debian12_clang_glibc_level3",
-    "bench_debian12_clang_musl_level2",
-    "bench_debian12_clang_musl_level3",
-    "bench_debian13_clang_glibc_level2",
-    "bench_debian13_clang_glibc_level3",
-    "bench_debian13_clang_musl_level2",
-    "bench_debian13_clang_musl_level3",
-  ])
+  targets = [
+    "bench_debian12-clang-glibc",
+    "bench_debian12-clang-musl",
+    "bench_debian13-clang-glibc",
+    "bench_debian13-clang-musl",
+  ]
 }
 
 group "glibc" {
-  targets = having(["linux/amd64"], [
-    "bench_debian12_gcc_glibc_level2",
-    "bench_debian12_gcc_glibc_level3",
-    "bench_debian12_clang_glibc_level2",
-    "bench_debian12_clang_glibc_level3",
-    "bench_debian13_gcc_glibc_level2",
-    "bench_debian13_gcc_glibc_level3",
-    "bench_debian13_clang_glibc_level2",
-    "bench_debian13_clang_glibc_level3",
-  ])
+  targets = [
+    "bench_debian12-gcc-glibc",
+    "bench_debian12-clang-glibc",
+    "bench_debian13-gcc-glibc",
+    "bench_debian13-clang-glibc",
+  ]
 }
 
 group "musl" {
-  targets = having(["linux/amd64"], [
-    "bench_debian12_gcc_musl_level2",
-    "bench_debian12_gcc_musl_level3",
-    "bench_debian12_clang_musl_level2",
-    "bench_debian12_clang_musl_level3",
-    "bench_debian13_gcc_musl_level2",
-    "bench_debian13_gcc_musl_level3",
-    "bench_debian13_clang_musl_level2",
-    "bench_debian13_clang_musl_level3",
-  ])
+  targets = [
+    "bench_debian12-gcc-musl",
+    "bench_debian12-clang-musl",
+    "bench_debian13-gcc-musl",
+    "bench_debian13-clang-musl",
+  ]
 }
 
 group "level2" {
@@ -165,6 +133,38 @@ group "level3" {
     "bench_debian13_clang_glibc_level3",
     "bench_debian13_clang_musl_level3",
   ])
+}
+
+group "bench_debian12-gcc-glibc" {
+  targets = having(["linux/amd64"], ["bench_debian12_gcc_glibc_level2", "bench_debian12_gcc_glibc_level3"])
+}
+
+group "bench_debian12-gcc-musl" {
+  targets = having(["linux/amd64"], ["bench_debian12_gcc_musl_level2", "bench_debian12_gcc_musl_level3"])
+}
+
+group "bench_debian12-clang-glibc" {
+  targets = having(["linux/amd64"], ["bench_debian12_clang_glibc_level2", "bench_debian12_clang_glibc_level3"])
+}
+
+group "bench_debian12-clang-musl" {
+  targets = having(["linux/amd64"], ["bench_debian12_clang_musl_level2", "bench_debian12_clang_musl_level3"])
+}
+
+group "bench_debian13-gcc-glibc" {
+  targets = having(["linux/amd64"], ["bench_debian13_gcc_glibc_level2", "bench_debian13_gcc_glibc_level3"])
+}
+
+group "bench_debian13-gcc-musl" {
+  targets = having(["linux/amd64"], ["bench_debian13_gcc_musl_level2", "bench_debian13_gcc_musl_level3"])
+}
+
+group "bench_debian13-clang-glibc" {
+  targets = having(["linux/amd64"], ["bench_debian13_clang_glibc_level2", "bench_debian13_clang_glibc_level3"])
+}
+
+group "bench_debian13-clang-musl" {
+  targets = having(["linux/amd64"], ["bench_debian13_clang_musl_level2", "bench_debian13_clang_musl_level3"])
 }
 
 # ---- bench (manifest/bench.yml)

@@ -47,48 +47,15 @@ group "default" {
 }
 
 group "model-server" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "model-server_base_python3-10_pip",
-    "model-server_base_python3-10_conda",
-    "model-server_base_python3-11_pip",
-    "model-server_base_python3-11_conda",
-    "model-server_base_python3-12_pip",
-    "model-server_base_python3-12_conda",
-    "model-server_runtime_python3-10_pip",
-    "model-server_runtime_python3-10_conda",
-    "model-server_runtime_python3-11_pip",
-    "model-server_runtime_python3-11_conda",
-    "model-server_runtime_python3-12_pip",
-    "model-server_runtime_python3-12_conda",
-  ])
+  targets = ["model-server_runtime", "model-server_runtime_conda"]
 }
 
 group "base" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "model-server_base_python3-10_pip",
-    "model-server_base_python3-10_conda",
-    "model-server_base_python3-11_pip",
-    "model-server_base_python3-11_conda",
-    "model-server_base_python3-12_pip",
-    "model-server_base_python3-12_conda",
-  ])
+  targets = ["model-server_base", "model-server_base_conda"]
 }
 
 group "runtime" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "model-server_base_python3-10_pip",
-    "model-server_base_python3-10_conda",
-    "model-server_base_python3-11_pip",
-    "model-server_base_python3-11_conda",
-    "model-server_base_python3-12_pip",
-    "model-server_base_python3-12_conda",
-    "model-server_runtime_python3-10_pip",
-    "model-server_runtime_python3-10_conda",
-    "model-server_runtime_python3-11_pip",
-    "model-server_runtime_python3-11_conda",
-    "model-server_runtime_python3-12_pip",
-    "model-server_runtime_python3-12_conda",
-  ])
+  targets = ["model-server_runtime", "model-server_runtime_conda"]
 }
 
 group "python3-10" {
@@ -119,25 +86,49 @@ group "python3-12" {
 }
 
 group "pip" {
+  targets = ["model-server_runtime"]
+}
+
+group "conda" {
+  targets = ["model-server_runtime_conda"]
+}
+
+group "model-server_base" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "model-server_base_python3-10_pip",
     "model-server_base_python3-11_pip",
     "model-server_base_python3-12_pip",
-    "model-server_runtime_python3-10_pip",
-    "model-server_runtime_python3-11_pip",
-    "model-server_runtime_python3-12_pip",
   ])
 }
 
-group "conda" {
+group "model-server_base_conda" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "model-server_base_python3-10_conda",
     "model-server_base_python3-11_conda",
     "model-server_base_python3-12_conda",
-    "model-server_runtime_python3-10_conda",
-    "model-server_runtime_python3-11_conda",
-    "model-server_runtime_python3-12_conda",
   ])
+}
+
+group "model-server_runtime" {
+  targets = concat(
+    ["model-server_base"],
+    having(["linux/amd64", "linux/arm64"], [
+      "model-server_runtime_python3-10_pip",
+      "model-server_runtime_python3-11_pip",
+      "model-server_runtime_python3-12_pip",
+    ]),
+  )
+}
+
+group "model-server_runtime_conda" {
+  targets = concat(
+    ["model-server_base_conda"],
+    having(["linux/amd64", "linux/arm64"], [
+      "model-server_runtime_python3-10_conda",
+      "model-server_runtime_python3-11_conda",
+      "model-server_runtime_python3-12_conda",
+    ]),
+  )
 }
 
 # ---- model-server (manifest/model-server.yml)

@@ -43,23 +43,7 @@ group "default" {
 }
 
 group "python" {
-  targets = having(["linux/amd64", "linux/arm64"], [
-    "python_version3-15-0a1_bookworm",
-    "python_version3-15-0a1_slim",
-    "python_version3-15-0a1_alpine3-22",
-    "python_version3-14-2_bookworm",
-    "python_version3-14-2_slim",
-    "python_version3-14-2_alpine3-22",
-    "python_version3-14-1_bookworm",
-    "python_version3-14-1_slim",
-    "python_version3-14-1_alpine3-22",
-    "python_version3-13-11_bookworm",
-    "python_version3-13-11_slim",
-    "python_version3-13-11_alpine3-22",
-    "python_version3-12-12_bookworm",
-    "python_version3-12-12_slim",
-    "python_version3-12-12_alpine3-22",
-  ])
+  targets = ["python_bookworm", "python_slim", "python_alpine3-22"]
 }
 
 group "version3-15-0a1" {
@@ -103,6 +87,18 @@ group "version3-12-12" {
 }
 
 group "bookworm" {
+  targets = ["python_bookworm"]
+}
+
+group "slim" {
+  targets = ["python_slim"]
+}
+
+group "alpine3-22" {
+  targets = ["python_alpine3-22"]
+}
+
+group "python_bookworm" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "python_version3-15-0a1_bookworm",
     "python_version3-14-2_bookworm",
@@ -112,7 +108,7 @@ group "bookworm" {
   ])
 }
 
-group "slim" {
+group "python_slim" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "python_version3-15-0a1_slim",
     "python_version3-14-2_slim",
@@ -122,7 +118,7 @@ group "slim" {
   ])
 }
 
-group "alpine3-22" {
+group "python_alpine3-22" {
   targets = having(["linux/amd64", "linux/arm64"], [
     "python_version3-15-0a1_alpine3-22",
     "python_version3-14-2_alpine3-22",

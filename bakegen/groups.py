@@ -1,0 +1,138 @@
+"""Which bake groups there are: everything, each image, release, axis value and Dockerfile, and the manifests' own.
+
+In: a `Graph` without groups. Out: its groups. A group holds the publishable parents of its members too, so that what
+is pushed together was built together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from bakegen.errors import BakegenError, Problem
+from bakegen.expand import dockerfile_word, value_word, word
+from bakegen.graph import Graph, Group, GroupKind
+from bakegen.model import Manifest
+from bakegen.selectors import Selector, parse_selectors
+from bakegen.source import KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A target that belongs to a group, and the place in a manifest that says so."""
+
+    kind: GroupKind
+    name: str
+    target: str
+    manifest: Manifest
+    path: KeyPath
+
+
+def make_groups(graph: Graph) -> tuple[Group, ...]:
+    """Return all groups; raises `BakegenError` where two things want one group name."""
+    wishes: dict[tuple[GroupKind, str], list[_Wish]] = {}
+    for wish in (*_implied(graph), *_own(graph)):
+        wishes.setdefault((wish.kind, wish.name), []).append(wish)
+    order = {name: index for index, name in enumerate(graph.targets)}
+    kinds = get_args(GroupKind)
+    groups: dict[str, Group] = {}
+    origins: dict[str, _Wish] = {}
+    problems: list[Problem] = []
+    for (kind, name), wanted in sorted(wishes.items(), key=lambda item: kinds.index(item[0][0])):
+        group = Group(name, kind, _closed(graph, [wish.target for wish in wanted], order))
+        hidden = name in graph.targets and group.members != (name,)
+        clash = groups.get(name, group)
+        if kind == "dockerfile" and (hidden or clash is not group):
+            continue  # nobody asked for this name
+        if hidden or clash.members != group.members:
+            problems.append(_collision(group, wanted[0], origins.get(name)))
+        groups.setdefault(name, group)
+        origins.setdefault(name, wanted[0])
+    if problems:
+        raise BakegenError(problems)
+    return tuple(_in_parts([group for group in groups.values() if group.name not in graph.targets], order))
+
+
+def _implied(graph: Graph) -> Iterator[_Wish]:
+    """Yield the groups that every project has."""
+    for manifest in graph.manifests:
+        targets = graph.by_image[manifest.image]
+        for target in targets:
+            if target.publish:
+                yield _Wish("default", "default", target.name, manifest, ("image",))
+            yield _Wish("image", word(manifest.image), target.name, manifest, ("image",))
+            yield _Wish("release", word(target.release), target.name, manifest, target.path)
+            if len(graph.by_dockerfile[target.dockerfile]) > 1:
+                yield _Wish("dockerfile", dockerfile_word(target.dockerfile), target.name, manifest, target.path)
+        for axis in manifest.axes:
+            for value in axis.values:
+                for target in targets:
+                    if target.values.get(axis.name) == value.name:
+                        name = value_word(axis.name, value.name)
+                        yield _Wish("axis value", name, target.name, manifest, value.path)
+
+
+def _own(graph: Graph) -> Iterator[_Wish]:
+    """Yield the groups that manifests declare by selectors."""
+    for manifest in graph.manifests:
+        for name, words in manifest.groups.items():
+            for target in _own_selector(graph, manifest, name, words).pick():
+                yield _Wish("own", name, target.name, manifest, ("groups", name))
+
+
+def _own_selector(graph: Graph, manifest: Manifest, name: str, words: Sequence[str]) -> Selector:
+    try:
+        selector = parse_selectors(words, graph.by_image[manifest.image], (), graph.absent)
+        selector.pick()
+    except BakegenError as error:
+        raise BakegenError(
+            manifest.source.problem(problem.code, problem.message, ("groups", name), hint=problem.hint)
+            for problem in error.problems
+        ) from error
+    return selector
+
+
+def _closed(graph: Graph, names: Iterable[str], order: dict[str, int]) -> tuple[str, ...]:
+    """Return targets with their publishable parents, in order.
+
+    What is not published is built as a parent only; a group of nothing else keeps it, to be buildable at all.
+    """
+    wanted = list(names)
+    above = {target for target in graph.ancestors(wanted) if graph.targets[target].publish}
+    shown = [target for target in wanted if graph.targets[target].publish] or wanted
+    return tuple(sorted({*shown, *above}, key=order.__getitem__))
+
+
+def _in_parts(groups: Sequence[Group], order: dict[str, int]) -> Iterator[Group]:
+    """Yield groups with the smaller ones that they are made of: `default` of images, others of Dockerfiles' groups."""
+    for group in groups:
+        kind = "image" if group.kind == "default" else "dockerfile"
+        left = set(group.members)
+        fitting = [
+            part
+            for part in groups
+            if part.kind == kind
+            and left.issuperset(part.members)
+            and (group.kind != kind or len(part.members) < len(group.members))  # or two would hold each other
+        ]
+        parts = []
+        for part in sorted(fitting, key=lambda part: -len(part.members)):
+            if not left.isdisjoint(part.members):
+                left.difference_update(part.members)
+                parts.append(part)
+        parts.sort(key=lambda part: order[part.members[0]])
+        yield replace(group, parts=tuple(part.name for part in parts))
+
+
+def _collision(group: Group, wish: _Wish, first: _Wish | None) -> Problem:
+    if first is None:
+        message = f'the {group.kind} "{group.name}" would hide the target of that name'
+        hint = "rename one of them: bake would build the group"
+    else:
+        place = first.manifest.source.place(first.path).key
+        message = (
+            f'the {group.kind} "{group.name}" and the {first.kind} at {place} would both be the group "{group.name}"'
+        )
+        hint = "rename one of them: bake has one namespace for groups"
+    return wish.manifest.source.problem("group-collision", message, wish.path, hint=hint, at_key=True)

@@ -1,0 +1,293 @@
+"""Link the targets of all manifests into one graph, and check what only the whole can show.
+
+In: the `Expansion` of every manifest. Out: a `Graph`, or a `BakegenError` with every problem: parents that do not
+exist, cycles, platforms that a parent lacks, names, tags and caches that two targets claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import networkx as nx
+
+from bakegen.errors import BakegenError, Position, Problem, did_you_mean
+from bakegen.expand import Draft, Expansion, Wanted, word
+from bakegen.graph import Graph
+from bakegen.groups import make_groups
+from bakegen.model import Manifest, Parent, Target, with_defaults
+from bakegen.references import familiar
+from bakegen.source import KeyPath
+
+
+def build_graph(expansions: Sequence[Expansion]) -> Graph:
+    """Link and check the targets of all manifests."""
+    linker = _Linker(expansions)
+    linker.check_images()
+    linker.link()
+    edges = linker.edges()
+    linker.check_cycles(edges)
+    linker.check_platforms()
+    linker.check_tags()
+    linker.check_caches()
+    linker.stop_if_problems()
+    graph = Graph(
+        manifests=tuple(expansion.manifest for expansion in expansions),
+        targets=linker.targets,
+        absent=tuple(absent for expansion in expansions for absent in expansion.absent),
+        groups=(),
+        edges=edges,
+    )
+    return replace(graph, groups=make_groups(graph))
+
+
+class _Linker:
+    """Collects problems while it links; keeps one problem per place, since a mistake shows in many targets."""
+
+    def __init__(self, expansions: Sequence[Expansion]) -> None:
+        self.expansions = expansions
+        self.targets: dict[str, Target] = {}
+        self.problems: dict[tuple[Position | None, str], Problem] = {}
+        self.manifests = {expansion.manifest.image: expansion.manifest for expansion in expansions}
+        self.by_point = {
+            _point_key(draft.target.image, draft.target.release, draft.target.values): draft.target
+            for expansion in expansions
+            for draft in expansion.drafts
+        }
+
+    def report(
+        self, manifest: Manifest, code: str, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False
+    ) -> None:
+        problem = manifest.source.problem(code, message, path, hint=hint, at_key=at_key)
+        self.problems.setdefault((problem.position, code), problem)
+
+    def stop_if_problems(self) -> None:
+        if self.problems:
+            raise BakegenError(self.problems.values())
+
+    def place(self, target: Target, path: KeyPath | None = None) -> Position:
+        return self.manifests[target.image].source.place(path or target.path).key
+
+    def drafts(self) -> Iterator[tuple[Manifest, Draft]]:
+        for expansion in self.expansions:
+            for draft in expansion.drafts:
+                yield expansion.manifest, draft
+
+    def check_images(self) -> None:
+        first: dict[str, Manifest] = {}
+        for expansion in self.expansions:
+            manifest = expansion.manifest
+            clash = first.setdefault(word(manifest.image).lower(), manifest)
+            if clash is not manifest:
+                place = clash.source.place(("image",)).value
+                self.report(
+                    manifest,
+                    "name-collision",
+                    f'image "{manifest.image}" has the same name in the bake file as the one at {place}',
+                    ("image",),
+                    "rename one of them",
+                )
+        self.stop_if_problems()
+
+    def link(self) -> None:
+        first: dict[str, Target] = {}
+        for manifest, draft in self.drafts():
+            target = draft.target
+            parents = [self.parent(manifest, target, wanted) for wanted in draft.wanted]
+            target = replace(target, parents=tuple(parent for parent in parents if parent))
+            clash = first.setdefault(target.name, target)
+            if clash is not target:
+                self.report(
+                    manifest,
+                    "name-collision",
+                    f'{_describe(target)} and {_describe(clash)} at {self.place(clash)} would both be called "{target.name}"',
+                    _differing_path(manifest, target, clash),
+                    "rename one of the values: names keep letters, digits, `_` and `-` only",
+                    at_key=True,
+                )
+                continue
+            self.targets[target.name] = target
+
+    def parent(self, manifest: Manifest, target: Target, wanted: Wanted) -> Parent | None:
+        if wanted.outside:
+            return Parent(
+                wanted.outside if wanted.outside == "scratch" else familiar(wanted.outside), None, wanted.path
+            )
+        family = self.manifests.get(wanted.image)
+        if family is None:
+            self.report(
+                manifest,
+                "unknown-image",
+                f'there is no image family "{wanted.image}"',
+                (*wanted.path, "image"),
+                did_you_mean(wanted.image, self.manifests),
+            )
+            return None
+        release = next((release for release in family.releases if release.name == wanted.release), None)
+        if release is None:
+            known = [release.name for release in family.releases]
+            self.report(
+                manifest,
+                "unknown-release",
+                f'image "{wanted.image}" has no release "{wanted.release}"',
+                (*wanted.path, "release"),
+                did_you_mean(wanted.release, known),
+            )
+            return None
+        values = wanted.values or {}
+        lacking = [axis for axis in release.axes if axis not in values]
+        if lacking:
+            self.report(
+                manifest,
+                "ambiguous-parent",
+                f'release "{wanted.release}" spans axis "{lacking[0]}", and {_describe(target)} does not say which value of it',
+                wanted.path,
+                f"write {{release: {wanted.release}, at: {{{lacking[0]}: VALUE}}}}",
+            )
+            return None
+        point = {axis: values[axis] for axis in release.axes}
+        found = self.by_point.get(_point_key(wanted.image, wanted.release, point))
+        if found is None:
+            self.report(
+                manifest,
+                "missing-parent",
+                f"{_describe(target)} is built from {_spell(wanted.release, point)}, which does not exist{self.why_absent(wanted, point)}",
+                wanted.path,
+                "exclude the child too, or keep the parent",
+            )
+            return None
+        reference = familiar(f"{found.repositories[0]}:{found.tags[0]}")
+        if "\0" in reference and wanted.image != manifest.image:
+            reference = with_defaults(reference, family.variables)
+        return Parent(reference, found.name, wanted.path)
+
+    def why_absent(self, wanted: Wanted, point: Mapping[str, str]) -> str:
+        for expansion in self.expansions:
+            for absent in expansion.absent:
+                if (absent.image, absent.release, absent.values) == (wanted.image, wanted.release, point):
+                    place = expansion.manifest.source.place(absent.path).value
+                    return f": {absent.reason} ({place})"
+        return ""
+
+    def edges(self) -> nx.DiGraph:
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.targets)
+        for target in self.targets.values():
+            graph.add_edges_from((parent.target, target.name) for parent in target.parents if parent.target)
+        return graph
+
+    def check_cycles(self, edges: nx.DiGraph) -> None:
+        if nx.is_directed_acyclic_graph(edges):
+            return
+        order = {name: index for index, name in enumerate(self.targets)}
+        for loop in nx.strongly_connected_components(edges):
+            first = min(loop, key=order.__getitem__)
+            if len(loop) == 1 and not edges.has_edge(first, first):
+                continue
+            circle = nx.find_cycle(edges.subgraph(loop), first, orientation="reverse")
+            names = [first, *(edge[0] for edge in circle)]
+            target = self.targets[first]
+            path = next(parent.path for parent in target.parents if parent.target in loop)
+            chain = " <- ".join(dict.fromkeys(self.targets[name].release for name in names))
+            self.report(
+                self.manifests[target.image],
+                "parent-cycle",
+                f"releases are built from each other: {chain} <- {target.release}",
+                path,
+                "a release cannot be its own parent; break the circle",
+            )
+
+    def check_platforms(self) -> None:
+        for target in self.targets.values():
+            manifest = self.manifests[target.image]
+            for parent in target.parents:
+                base = self.targets.get(parent.target or "")
+                lacking = [platform for platform in target.platforms if base and platform not in base.platforms]
+                if base and lacking:
+                    self.report(
+                        manifest,
+                        "uncovered-platform",
+                        f"{_describe(target)} is for {', '.join(lacking)}, which its parent {_describe(base)} ({self.place(base)}) is not",
+                        parent.path,
+                        "narrow the platforms of the child, or widen those of the parent",
+                    )
+
+    def check_tags(self) -> None:
+        paths = {draft.target.name: draft.tag_paths for _, draft in self.drafts()}
+        claimed: dict[str, tuple[Target, KeyPath]] = {}
+        for target in self.targets.values():
+            if not target.publish:
+                continue
+            manifest = self.manifests[target.image]
+            prefixed = {f"BAKEGEN_REGISTRY/{repository.rsplit('/', 1)[-1]}" for repository in target.repositories}
+            for repository in (*target.repositories, *sorted(prefixed)):
+                for tag, path in zip(target.tags, paths[target.name], strict=False):
+                    reference = with_defaults(f"{repository}:{tag}", manifest.variables)
+                    other, other_path = claimed.setdefault(reference, (target, path))
+                    if other is target:
+                        continue
+                    where = self.manifests[other.image].source.place(other_path).value
+                    self.report(
+                        manifest,
+                        "tag-collision",
+                        f'the tag "{reference}" is claimed by {_describe(target)} and by {_describe(other)} ({where})',
+                        path,
+                        _tag_hint(target, other),
+                    )
+
+    def check_caches(self) -> None:
+        """Two targets that write one cache overwrite each other, and bake does not mind."""
+        writers: dict[tuple[str, ...], Target] = {}
+        for target in self.targets.values():
+            manifest = self.manifests[target.image]
+            for index, cache in enumerate(target.cache_to):
+                place = _cache_place(with_defaults(cache, manifest.variables))
+                other = writers.setdefault(place, target) if place else target
+                if other is not target:
+                    release = next(release for release in manifest.releases if release.name == target.release)
+                    self.report(
+                        manifest,
+                        "cache-collision",
+                        f"{_describe(target)} and {_describe(other)} write to the same cache: {', '.join(place)}",
+                        release.cache_to[index].path,
+                        "tell them apart with {{ target }}",
+                    )
+
+
+def _cache_place(cache: str) -> tuple[str, ...]:
+    """Return what tells where a cache lies (https://docs.docker.com/build/cache/backends/); nothing for an inline one."""
+    fields = dict(field.partition("=")[::2] for field in cache.split(","))
+    kind = fields.get("type", "registry" if "=" not in cache else "")
+    if kind == "inline":
+        return ()
+    if "=" not in cache:
+        return kind, cache
+    keys = ("ref", "dest", "bucket", "account_url", "name", "prefix", "scope")
+    return kind, *(f"{key}={fields[key]}" for key in keys if key in fields)
+
+
+def _tag_hint(target: Target, other: Target) -> str:
+    differing = [axis for axis in target.values if other.values.get(axis) != target.values[axis]]
+    if target.release == other.release and target.image == other.image and differing:
+        return f"let the pattern tell them apart, for example with {{{{ {differing[0]} }}}}"
+    return "give one of them another tag"
+
+
+def _point_key(image: str, release: str, values: Mapping[str, str]) -> tuple[object, ...]:
+    return image, release, *values.items()
+
+
+def _spell(release: str, values: Mapping[str, str]) -> str:
+    return " ".join([f'"{release}"', *(f"{axis}={value}" for axis, value in values.items())])
+
+
+def _describe(target: Target) -> str:
+    return _spell(target.release, target.values)
+
+
+def _differing_path(manifest: Manifest, target: Target, other: Target) -> KeyPath:
+    """Return the place of the axis value by which two targets differ, or the target's own."""
+    for axis, value in target.values.items():
+        if other.values.get(axis) != value and target.image == other.image:
+            return manifest.axis(axis).value(value).path
+    return target.path
