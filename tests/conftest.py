@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +30,15 @@ def from_engine(variable: str) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return value
+
+
+@pytest.fixture(scope="session")
+def oldest_buildx() -> Path:
+    """The oldest buildx that must read a bake file as we mean it."""
+    return Path(from_engine("BAKEGEN_BUILDX_OLDEST"))
+
+
+@pytest.fixture(scope="session")
+def newest_buildx() -> Path:
+    """The newest buildx there is."""
+    return Path(from_engine("BAKEGEN_BUILDX_NEWEST"))
