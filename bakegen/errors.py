@@ -8,6 +8,88 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
+
+
+# Every kind of problem. docs/errors.md explains each; tests/errors has an example of each.
+Code = Literal[
+    "absent-target",
+    "alias-loop",
+    "ambiguous-parent",
+    "ambiguous-scalar",
+    "bake-mismatch",
+    "bake-unreadable",
+    "broken-records",
+    "cache-collision",
+    "cannot-write",
+    "control-character",
+    "definition-loop",
+    "dockerfile-syntax",
+    "duplicate-item",
+    "duplicate-key",
+    "edited-output",
+    "empty-file",
+    "empty-release",
+    "empty-selection",
+    "empty-value",
+    "foreign-output",
+    "foreign-variable",
+    "group-collision",
+    "invalid-reference",
+    "invalid-tag",
+    "missing-file",
+    "missing-key",
+    "missing-parent",
+    "name-clash",
+    "name-collision",
+    "nested-include",
+    "newer-attribute",
+    "no-bake-file",
+    "no-buildx",
+    "no-manifests",
+    "no-platform",
+    "no-project",
+    "not-available",
+    "not-utf8",
+    "output-clash",
+    "owned-attribute",
+    "parent-cycle",
+    "path-conflict",
+    "reserved-name",
+    "several-documents",
+    "several-targets",
+    "shared-dockerfile",
+    "tag-collision",
+    "template-failed",
+    "template-missing",
+    "template-refused",
+    "template-syntax",
+    "too-expensive",
+    "too-large",
+    "uncovered-platform",
+    "undeclared-parent",
+    "undefined-name",
+    "unknown-attribute",
+    "unknown-axis",
+    "unknown-image",
+    "unknown-key",
+    "unknown-platform",
+    "unknown-release",
+    "unknown-selector",
+    "unknown-value",
+    "unlisted-platform",
+    "unordered-values",
+    "unreadable-file",
+    "unsafe-expression",
+    "unsafe-path",
+    "unset-arg",
+    "unused-arg",
+    "unused-parent",
+    "wrong-type",
+    "wrong-value",
+    "yaml-syntax",
+    "yaml-tag",
+]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,7 +116,7 @@ class Position:
 class Problem:
     """One mistake of the user: `code` is stable (kebab-case, documented in docs/errors.md)."""
 
-    code: str
+    code: Code
     message: str
     position: Position | None = None
     source: str = ""  # the line of the file that `position` names, without its newline
@@ -63,7 +145,7 @@ _LISTED = 12  # known words that a hint lists
 
 
 def fail(
-    code: str, message: str, *, position: Position | None = None, source: str = "", length: int = 1, hint: str = ""
+    code: Code, message: str, *, position: Position | None = None, source: str = "", length: int = 1, hint: str = ""
 ) -> BakegenError:
     """Return (not raise) a `BakegenError` of one problem."""
     return BakegenError(

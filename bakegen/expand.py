@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from posixpath import dirname
 from typing import Any, Literal
 
-from bakegen.errors import BakegenError, Problem
+from bakegen.errors import BakegenError, Code, Problem
 from bakegen.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
 from bakegen.model import Absent, Axis, AxisValue, Manifest, Release, Target, as_written, with_defaults
 from bakegen.paths import path_mistake
@@ -110,7 +110,7 @@ class _Expander:
         self.problems: dict[tuple[object, str], Problem] = {}
         self.absent: list[Absent] = []
 
-    def report(self, code: str, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
+    def report(self, code: Code, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
         self.keep(self.manifest.source.problem(code, message, path, hint=hint, at_key=at_key))
 
     def keep(self, problem: Problem) -> None:

@@ -18,7 +18,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
-from bakegen.errors import BakegenError, did_you_mean
+from bakegen.errors import BakegenError, Code, did_you_mean
 from bakegen.limits import SECONDS, Limits, TooExpensiveError
 from bakegen.source import KeyPath, Source, normalized
 
@@ -400,7 +400,7 @@ def tree(value: Any, path: KeyPath) -> Tree:
     return value
 
 
-def explain_failure(error: Exception, names: Iterable[str]) -> tuple[str, str, str]:
+def explain_failure(error: Exception, names: Iterable[str]) -> tuple[Code, str, str]:
     """Return code, message and hint for what went wrong while Jinja ran."""
     match error:
         case NotAvailableError():
@@ -418,7 +418,7 @@ def explain_failure(error: Exception, names: Iterable[str]) -> tuple[str, str, s
                 "templates are looked up in templates/",
             )
         case TemplateFailError():
-            return "template-fail", str(error), ""
+            return "template-refused", str(error), ""
         case RecursionError():
             return "too-expensive", "calls or includes itself without end", "break the circle"
         case TooExpensiveError():

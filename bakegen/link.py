@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import networkx as nx
 
-from bakegen.errors import BakegenError, Position, Problem, did_you_mean
+from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean
 from bakegen.expand import Draft, Expansion, Wanted, word
 from bakegen.graph import Graph
 from bakegen.groups import make_groups
@@ -56,7 +56,7 @@ class _Linker:
         }
 
     def report(
-        self, manifest: Manifest, code: str, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False
+        self, manifest: Manifest, code: Code, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False
     ) -> None:
         problem = manifest.source.problem(code, message, path, hint=hint, at_key=at_key)
         self.problems.setdefault((problem.position, code), problem)

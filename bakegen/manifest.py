@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bakegen.attributes import ATTRIBUTES, OLDEST_BUILDX, fits
-from bakegen.errors import BakegenError, Problem, did_you_mean
+from bakegen.errors import BakegenError, Code, Problem, did_you_mean
 from bakegen.expressions import Condition, Expression, tree
 from bakegen.model import (
     Axis,
@@ -101,7 +101,7 @@ class _Builder:
         self.inputs = inputs
         self.problems: list[Problem] = []
 
-    def report(self, code: str, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
+    def report(self, code: Code, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
         self.problems.append(self.source.problem(code, message, path, hint=hint, at_key=at_key))
 
     def build(self) -> Manifest:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bakegen.errors import BakegenError, Position, Problem, fail, printable
+from bakegen.errors import BakegenError, Code, Position, Problem, fail, printable
 
 RECORDS = "generated/bakegen.sums"
 STAGING = "generated/.bakegen-staging"
@@ -483,7 +483,7 @@ def _blaming(path: str, action: str = "written") -> Iterator[None]:
         raise BakegenError([_problem("cannot-write", path, message, hint)]) from error
 
 
-def _problem(code: str, path: str, message: str, hint: str) -> Problem:
+def _problem(code: Code, path: str, message: str, hint: str) -> Problem:
     return Problem(code=code, message=message, position=Position(path), hint=hint)
 
 

@@ -19,7 +19,7 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError
 
 from bakegen.bake import BAKE_FILE, BAKE_TEMPLATE, bake_model
 from bakegen.dockerfile_check import check_dockerfile
-from bakegen.errors import BakegenError, Position, Problem, did_you_mean
+from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean
 from bakegen.expand import OUTPUT, Names
 from bakegen.expressions import FreeText, Scope, explain_failure, text_mistake
 from bakegen.model import FileRule, Manifest, Target
@@ -146,7 +146,7 @@ class _Renderer:
             for rule in rules:
                 self.side_files(manifest, rule, scope, path, targets)
 
-    def problem(self, manifest: Manifest, code: str, message: str, path: KeyPath, hint: str = "") -> BakegenError:
+    def problem(self, manifest: Manifest, code: Code, message: str, path: KeyPath, hint: str = "") -> BakegenError:
         return BakegenError([manifest.source.problem(code, message, path, hint=hint)])
 
     def shared_scope(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> Scope:

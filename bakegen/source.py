@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from bakegen.errors import BakegenError, Position, Problem, fail
+from bakegen.errors import BakegenError, Code, Position, Problem, fail
 
 KeyPath = tuple[str | int, ...]
 
@@ -74,7 +74,7 @@ class Source:
         lines = self.lines.get(position.file, ())
         return lines[position.line - 1] if 0 < position.line <= len(lines) else ""
 
-    def problem(self, code: str, message: str, path: KeyPath, *, hint: str = "", at_key: bool = False) -> Problem:
+    def problem(self, code: Code, message: str, path: KeyPath, *, hint: str = "", at_key: bool = False) -> Problem:
         """Return a `Problem` that points at the value (or the key) of `path`."""
         place = self.place(path)
         position, length = (place.key, place.key_length) if at_key else (place.value, place.value_length)
@@ -371,7 +371,7 @@ class _Reader:
         if node.tag != f"tag:yaml.org,2002:{kind}":
             self._report(node, "yaml-tag", f"tag {node.tag} is not used in manifests", "remove it")
 
-    def _report(self, node: yaml.Node, code: str, message: str, hint: str) -> None:
+    def _report(self, node: yaml.Node, code: Code, message: str, hint: str) -> None:
         self.problems.append(
             Problem(
                 code=code,
