@@ -1,0 +1,190 @@
+"""The reference part of docs/manifest.md, made from the JSON Schema and the tables of the code.
+
+In: the schema of manifests. Out: Markdown, one section per key, each with its type, default, keys and examples.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bakegen.attributes import ATTRIBUTES
+from bakegen.platforms import KNOWN
+from bakegen.schema import manifest_schema
+
+Schema = Mapping[str, Any]
+
+MARK = (
+    "<!-- Everything below is made from schema/manifest.schema.json: `pytest tests/test_docs.py --update-golden`. -->"
+)
+_TYPES = {
+    "object": "mapping",
+    "array": "list",
+    "string": "text",
+    "integer": "whole number",
+    "boolean": "`true` or `false`",
+    "null": "nothing",
+}
+_PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./*=() +@'-]|:(?=\S))*(?<! )")  # what YAML reads as itself, unquoted
+_WORDS = frozenset("true false null yes no on off y n".split())
+_KINDS = {
+    "variable": "a variable",
+    "registry": "a registry",
+    "property": "a property",
+    "value": "an axis value",
+    "name": "a name",
+    "exclusion": "an exclusion",
+    "parent": "a parent",
+    "file": "a side file",
+}
+
+
+def resolved(schema: Schema) -> Schema:
+    """Return a schema, or the one that it refers to."""
+    if "$ref" not in schema:
+        return schema
+    found: Schema = manifest_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return found
+
+
+def to_yaml(value: Any) -> str:
+    """Return plain data as YAML on one line."""
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{to_yaml(key)}: {to_yaml(item)}" for key, item in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(to_yaml, value)) + "]"
+        case str() if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+            return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def block(key: str, value: Any, width: int = 100) -> list[str]:
+    """Return `key: value` as lines of YAML, written as a person would: on one line where that reads well."""
+    line = f"{to_yaml(key)}: {to_yaml(value)}"
+    inner = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(value, dict | list) or (len(line) <= width and not any(isinstance(item, dict) for item in inner)):
+        return [line]
+    if isinstance(value, dict):
+        below = [line for name, item in value.items() for line in block(name, item, width - 2)]
+    else:
+        below = [f"- {to_yaml(item)}" for item in value]
+    return [f"{to_yaml(key)}:", *(f"  {line}" for line in below)]
+
+
+def example_of(key: str, value: Any) -> str:
+    """Return an example as the lines of a manifest; a mapping by names always as a block."""
+    if isinstance(value, dict) and key != "from":
+        return "\n".join([f"{key}:", *(f"  {line}" for name, item in value.items() for line in block(name, item, 98))])
+    return "\n".join(block(key, value))
+
+
+def reference() -> str:
+    """Return the whole reference."""
+    schema = manifest_schema()
+    top: Schema = schema["properties"]
+    release: Schema = schema["$defs"]["release"]["properties"]
+    settings = {key: part for key, part in top.items() if part == release.get(key)}
+    parts = [
+        "## Keys of a manifest",
+        "These stand at the top of the manifest only. The settings of the next chapter may stand there, too.",
+        *(_section(key, part, required=key in schema["required"]) for key, part in top.items() if key not in settings),
+        "## Settings",
+        "These may stand at the top of the manifest, for all releases, and in a release: see [how settings combine](#how-settings-combine).",
+        *(_section(key, part) for key, part in settings.items()),
+        "## Keys of a release",
+        "A release has the settings above, and these.",
+        *(_section(key, part, of="of a release") for key, part in release.items() if key not in settings),
+        "## Platforms",
+        "These are known. Other spellings, such as `linux/aarch64`, are errors that name the right one.",
+        ", ".join(f"`{platform}`" for platform in KNOWN) + ".",
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _section(key: str, part: Schema, *, required: bool = False, of: str = "") -> str:
+    schema = resolved(part)
+    title = f"`{key}` {of}".strip()
+    lines = [f"### {title}", "", schema["description"], "", f"- Type: {_type(schema)}."]
+    if required:
+        lines.append("- Required.")
+    if "default" in schema:
+        lines.append(f"- Default: `{to_yaml(schema['default'])}`.")
+    if "pattern" in schema:
+        lines.append(f"- Must match `{schema['pattern']}`.")
+    names = schema.get("propertyNames", {}).get("pattern")
+    if names:
+        lines.append(f"- Names must match `{names}`.")
+    lines.append("")
+    if key != "releases":
+        lines += _keys(schema)
+    for example in schema["examples"]:
+        lines += ["```yaml", example_of(key, example), "```", ""]
+    if key == "bake":
+        lines += _attributes()
+    return "\n".join(lines)
+
+
+def _type(schema: Schema) -> str:
+    if "type" not in schema:
+        return "anything"
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    words = []
+    for kind in kinds:
+        word = _TYPES[kind]
+        if kind == "array":
+            word += f" of {_plural(resolved(schema['items']))}"
+        elif kind == "object" and isinstance(schema.get("additionalProperties"), dict):
+            inner = resolved(schema["additionalProperties"])
+            word += f" of names to {_plural(inner)}" if "type" in inner else " of names to anything"
+        words.append(word)
+    return _either(words)
+
+
+def _plural(schema: Schema) -> str:
+    if "type" not in schema:
+        return "anything"
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    plural = {"object": "mappings", "array": "lists", "string": "texts", "integer": "whole numbers"}
+    return _either([plural.get(kind, _TYPES[kind]) for kind in kinds])
+
+
+def _either(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _keys(schema: Schema) -> Iterator[str]:
+    """Yield a table for each kind of mapping with fixed keys that a value holds (releases have their own chapter)."""
+    for name, part in _mappings(schema, "parent"):
+        yield from (f"Keys of {_KINDS[name]}:", "", "| key | type | default | |", "|---|---|---|---|")
+        for key, item in part["properties"].items():
+            inner = resolved(item)
+            default = f"`{to_yaml(inner['default'])}`" if "default" in inner else ""
+            kind = _either([f"`{word}`" for word in inner["enum"]]) if "enum" in inner else _type(inner)
+            yield f"| `{key}` | {kind} | {'required' if key in part.get('required', []) else default} | {inner['description']} |"
+        yield ""
+
+
+def _mappings(schema: Schema, name: str) -> Iterator[tuple[str, Schema]]:
+    if "properties" in schema:
+        yield name, schema
+        if name == "parent":  # its items are parents again
+            return
+    for word in ("items", "additionalProperties"):
+        part = schema.get(word)
+        if isinstance(part, dict):
+            yield from _mappings(resolved(part), part.get("$ref", f"#/$defs/{name}").rpartition("/")[2])
+
+
+def _attributes() -> list[str]:
+    """Return the table of the attributes that `bake:` takes."""
+    lines = ["Attributes that it takes, and the oldest buildx that knows them:", ""]
+    lines += ["| attribute | type | buildx |", "|---|---|---|"]
+    kinds = {"text": "text", "flag": "`true` or `false`", "list": "list of texts", "map": "mapping of names to texts"}
+    for name, attribute in ATTRIBUTES.items():
+        if not attribute.key:
+            lines.append(f"| `{name}` | {kinds[attribute.kind]} | {'.'.join(map(str, attribute.since))} |")
+    taken = _either([f"`{name}`" for name, attribute in ATTRIBUTES.items() if attribute.key])
+    return [*lines, "", f"bakegen writes {taken} itself.".replace(" or ", " and "), ""]
