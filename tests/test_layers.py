@@ -1,0 +1,76 @@
+"""The modules keep to the order of the table in CONTRIBUTING.md, and the command line starts without the heavy ones."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = {file.stem: file for file in (ROOT / "bakegen").glob("*.py")}
+HEAVY = {"jinja2", "yaml", "networkx", "jsonschema", "hcl2", "packaging"}
+
+
+def listed() -> list[str]:
+    """The modules in the order of the table: row by row, and from left to right."""
+    rows = re.findall(r"^\| (`.+?`) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+
+def imports(name: str) -> Iterator[tuple[str, int]]:
+    """The modules of bakegen that a module imports anywhere, unless for its types only, and the lines that do."""
+    stack: list[ast.AST] = [ast.parse(MODULES[name].read_text())]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            stack += node.orelse
+            continue
+        stack += ast.iter_child_nodes(node)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}.py:{node.lineno}: a relative import"
+            package, _, module = (node.module or "").partition(".")
+            if package == "bakegen":
+                for found in [module] if module else [alias.name for alias in node.names]:
+                    if found in MODULES:  # else a name of the package itself
+                        yield found, node.lineno
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("bakegen."):
+                    yield alias.name.removeprefix("bakegen."), node.lineno
+
+
+def test_every_module_is_listed_once() -> None:
+    assert sorted(listed()) == sorted(MODULES)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_point_up_the_list(name: str) -> None:
+    order = listed()
+    above = set(order[: order.index(name)])
+
+    assert [f"{name}.py:{line} imports {module}" for module, line in imports(name) if module not in above] == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["generate", "--help"]], ids=" ".join)
+def test_the_command_line_starts_light(words: list[str]) -> None:
+    script = (
+        "import sys\nfrom bakegen.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], text=True, capture_output=True, check=True)
+
+    assert "typer" in done.stderr.split()
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    script = "import sys; before = set(sys.modules); import bakegen; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, check=True)
+
+    assert {name.partition(".")[0] for name in done.stdout.split()} <= {"bakegen", *sys.stdlib_module_names}
