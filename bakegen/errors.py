@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-
 # Every kind of problem. docs/errors.md explains each; tests/errors has an example of each.
 Code = Literal[
     "absent-target",

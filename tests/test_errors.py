@@ -1,0 +1,96 @@
+"""Bad input: what bakegen says of each project in tests/errors, word for word, and that it leaves the tree alone.
+
+A case is a folder <code>/<name>. `command` holds the words of the command (`validate` if there is no such file),
+`output` all that it prints and the exit code. What git cannot hold is made by a function in `MAKERS`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from harness import TESTS, copy_project, projects, run, tree
+
+from bakegen.errors import Code
+
+FOLDER = TESTS / "errors"
+CASES = projects(FOLDER, 2)
+DOCUMENT = TESTS.parent / "docs" / "errors.md"
+
+VALID = "image: app\nplatforms: [linux/amd64]\nfrom: debian:12-slim\ntags: [latest]\n"
+
+
+def put(root: Path, path: str, content: str | bytes) -> None:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def link(root: Path, path: str, target: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).symlink_to(target)
+
+
+def outside(root: Path) -> str:
+    """A file beside the project, that nothing in it may reach."""
+    put(root.parent, "secret.yml", "password: swordfish\n")
+    return str(root.parent / "secret.yml")
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "yaml-syntax/nul": lambda root: put(root, "manifest/app.yml", VALID + "description: a\0b\n"),
+    "control-character/path": lambda root: put(root, "manifest/app.yml", VALID + 'dockerfile: "a\\0b"\n'),
+    "no-project/nothing": lambda root: (root / "output").unlink(missing_ok=True),
+    "not-utf8/data": lambda root: put(root, "manifest/data/names.yml", b"first: fine\nsecond: caf\xe9\n"),
+    "not-utf8/latin-1": lambda root: put(root, "manifest/app.yml", VALID.encode() + b"description: caf\xe9\n"),
+    "not-utf8/template": lambda root: put(root, "templates/app.Dockerfile.j2", b"FROM {{ parent }}\n# caf\xe9\n"),
+    "not-utf8/utf-16": lambda root: put(root, "manifest/app.yml", VALID.encode("utf-16")),
+    "too-large/ten-megabytes": lambda root: put(root, "manifest/app.yml", VALID + "# x\n" * 2_500_000),
+    "unreadable-file/dangling-link": lambda root: link(root, "manifest/app.yml", "gone.yml"),
+    "unreadable-file/folder": lambda root: put(root, "manifest/app.yml/README", "a folder called like a manifest\n"),
+    "unsafe-path/linked-copy": lambda root: link(root, "motd", outside(root)),
+    "unsafe-path/linked-data": lambda root: link(root, "manifest/data.yml", outside(root)),
+    "unsafe-path/linked-data-folder": lambda root: link(root, "manifest/data", str(Path(outside(root)).parent)),
+    "unsafe-path/linked-data-in-folder": lambda root: link(root, "manifest/data/a.yml", outside(root)),
+    "unsafe-path/linked-include": lambda root: link(root, "manifest/common.yaml", outside(root)),
+    "unsafe-path/linked-manifest": lambda root: link(root, "manifest/app.yml", outside(root)),
+    "unsafe-path/linked-output": lambda root: link(root, "generated", str(root.parent)),
+    "unsafe-path/linked-output-file": lambda root: link(root, "generated/app/Dockerfile", outside(root)),
+    "unsafe-path/linked-template": lambda root: link(root, "templates/app.Dockerfile.j2", outside(root)),
+    "yaml-syntax/deep-nesting": lambda root: put(root, "manifest/app.yml", VALID + "define: {a: " + "[" * 100_000),
+    "yaml-syntax/control-character": lambda root: put(root, "manifest/app.yml", VALID + "description: a\x07b\n"),
+}
+
+
+def name_of(case: Path) -> str:
+    return case.relative_to(FOLDER).as_posix()
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_a_mistake_is_explained(case: Path, tmp_path: Path, update_golden: bool) -> None:
+    root = copy_project(case, tmp_path / "project", outputs=True)
+    MAKERS.get(name_of(case), lambda _: None)(root)
+    command = (case / "command").read_text() if (case / "command").exists() else "validate"
+    before = tree(tmp_path)
+
+    outcome = run(root, shlex.split(command))
+
+    if update_golden:
+        (case / "output").write_text(outcome.text())
+    assert outcome.text() == (case / "output").read_text()
+    assert outcome.code == 1
+    assert not outcome.stdout
+    assert f"[{case.parent.name}]" in outcome.stderr
+    assert before == tree(tmp_path)
+
+
+def test_what_git_cannot_hold_is_made_for_cases_that_exist() -> None:
+    assert set(MAKERS) <= set(map(name_of, CASES))
+
+
+def test_every_code_has_a_case() -> None:
+    assert {case.parent.name for case in CASES} == set(get_args(Code))
