@@ -67,7 +67,13 @@ class Graph:
 
     def ancestors(self, names: Iterable[str]) -> set[str]:
         """Return all targets that the named ones are built from, directly or not."""
-        return set().union(*(nx.ancestors(self.edges, name) for name in names)) if names else set()
+        found: set[str] = set()
+        pending = list(names)
+        while pending:  # one walk for all names: networkx has walks from one node only
+            new = set(self.edges.predecessors(pending.pop())) - found
+            found |= new
+            pending += new
+        return found
 
     def select(self, words: Sequence[str]) -> tuple[Target, ...]:
         """Return the targets that the selectors pick, in order; raises `BakegenError` if none does."""

@@ -13,7 +13,7 @@ from typing import get_args
 from bakegen.errors import BakegenError, Problem
 from bakegen.expand import dockerfile_word, value_word, word
 from bakegen.graph import Graph, Group, GroupKind
-from bakegen.model import Manifest
+from bakegen.model import Manifest, Target
 from bakegen.selectors import Selector, parse_selectors
 from bakegen.source import KeyPath
 
@@ -65,12 +65,15 @@ def _implied(graph: Graph) -> Iterator[_Wish]:
             yield _Wish("release", word(target.release), target.name, manifest, target.path)
             if len(graph.by_dockerfile[target.dockerfile]) > 1:
                 yield _Wish("dockerfile", dockerfile_word(target.dockerfile), target.name, manifest, target.path)
+        at: dict[tuple[str, str], list[Target]] = {}
+        for target in targets:
+            for point in target.values.items():
+                at.setdefault(point, []).append(target)
         for axis in manifest.axes:
             for value in axis.values:
-                for target in targets:
-                    if target.values.get(axis.name) == value.name:
-                        name = value_word(axis.name, value.name)
-                        yield _Wish("axis value", name, target.name, manifest, value.path)
+                for target in at.get((axis.name, value.name), ()):
+                    name = value_word(axis.name, value.name)
+                    yield _Wish("axis value", name, target.name, manifest, value.path)
 
 
 def _own(graph: Graph) -> Iterator[_Wish]:
@@ -106,18 +109,22 @@ def _closed(graph: Graph, names: Iterable[str], order: dict[str, int]) -> tuple[
 
 def _in_parts(groups: Sequence[Group], order: dict[str, int]) -> Iterator[Group]:
     """Yield groups with the smaller ones that they are made of: `default` of images, others of Dockerfiles' groups."""
+    rank = {group.name: index for index, group in enumerate(groups)}
+    starting: dict[tuple[GroupKind, str], list[Group]] = {}  # kind and first member -> groups
     for group in groups:
-        kind = "image" if group.kind == "default" else "dockerfile"
+        starting.setdefault((group.kind, group.members[0]), []).append(group)
+    for group in groups:
+        kind: GroupKind = "image" if group.kind == "default" else "dockerfile"
         left = set(group.members)
         fitting = [
             part
-            for part in groups
-            if part.kind == kind
-            and left.issuperset(part.members)
+            for member in group.members
+            for part in starting.get((kind, member), ())
+            if left.issuperset(part.members)
             and (group.kind != kind or len(part.members) < len(group.members))  # or two would hold each other
         ]
         parts = []
-        for part in sorted(fitting, key=lambda part: -len(part.members)):
+        for part in sorted(fitting, key=lambda part: (-len(part.members), rank[part.name])):
             if not left.isdisjoint(part.members):
                 left.difference_update(part.members)
                 parts.append(part)

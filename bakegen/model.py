@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from bakegen.expressions import Condition, Expression, Tree
@@ -78,7 +79,7 @@ class AxisValue:
     path: KeyPath
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Axis:
     """A named list of values."""
 
@@ -89,11 +90,11 @@ class Axis:
 
     def value(self, name: str) -> AxisValue:
         """Return the value called `name`; raises KeyError."""
-        return next((value for value in self.values if value.name == name), None) or _missing(name)
+        return self._by_name[name]
 
-
-def _missing(name: str) -> AxisValue:
-    raise KeyError(name)
+    @cached_property
+    def _by_name(self) -> Mapping[str, AxisValue]:
+        return {value.name: value for value in self.values}
 
 
 @dataclass(frozen=True, slots=True)

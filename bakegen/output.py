@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Literal
 
 from bakegen.errors import BakegenError, Code, Position, Problem, fail, printable
+from bakegen.paths import folders_of
 
 RECORDS = "generated/bakegen.sums"
 STAGING = "generated/.bakegen-staging"
@@ -268,7 +269,7 @@ def _predicate(scope: Scope) -> Callable[[str], bool]:
     if not isinstance(scope, tuple):
         return scope
     chosen = frozenset(prefix.rstrip("/") for prefix in scope)
-    return lambda path: path in chosen or any(folder in chosen for folder in _folders_of(path))
+    return lambda path: path in chosen or any(folder in chosen for folder in folders_of(path))
 
 
 def _settled(tree: _Tree, path: str, known: frozenset[str]) -> frozenset[str]:
@@ -381,7 +382,7 @@ def _remove(root: Path, paths: Iterable[str]) -> None:
 def _prune(root: Path, folders: Iterable[str]) -> None:
     """Remove the folders left empty, and theirs; never `generated/`, which still holds the staging folder."""
     for vacated in folders:
-        for folder in _folders_of(f"{vacated}/"):
+        for folder in folders_of(f"{vacated}/"):
             try:
                 (root / folder).rmdir()
             except FileNotFoundError:  # a killed run got this far
@@ -414,7 +415,7 @@ def _path_problems(paths: Iterable[str]) -> Iterator[Problem]:
         else:
             files[key] = path
     for key, path in files.items():
-        for folder in _folders_of(key):
+        for folder in folders_of(key):
             if folder in files:
                 yield _conflict(path, files[folder], "cannot both exist: the one needs the other as its folder")
 
@@ -423,11 +424,6 @@ def _fold(path: str) -> str:
     if path.isascii():
         return path.lower()
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
-
-
-def _folders_of(path: str) -> Iterator[str]:
-    while path := path.rpartition("/")[0]:
-        yield path
 
 
 def _is_file(path: str, seen: _Seen) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 
@@ -23,6 +24,12 @@ def path_mistake(text: str) -> str:
     if any(len(part.encode()) > 255 for part in parts):  # noqa: PLR2004 - NAME_MAX of Linux's file systems
         return "has a part of more than 255 bytes"
     return ""
+
+
+def folders_of(path: str) -> Iterator[str]:
+    """Yield the folders above `path`, the nearest first; the root itself is not among them."""
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def leaves(root: Path, path: Path) -> bool:

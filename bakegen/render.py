@@ -24,7 +24,7 @@ from bakegen.expand import OUTPUT, Names
 from bakegen.expressions import FreeText, Scope, explain_failure, text_mistake
 from bakegen.model import FileRule, Manifest, Target
 from bakegen.output import OutputFile
-from bakegen.paths import leaves, path_mistake
+from bakegen.paths import folders_of, leaves, path_mistake
 from bakegen.platforms import Platform
 from bakegen.project import Project
 from bakegen.readme import readme_names
@@ -92,12 +92,13 @@ class _Renderer:
     def check_contexts(self, manifest: Manifest) -> None:
         """Report build contexts that are no folders of the project; bake would notice only when it builds."""
         root = self.project.root
+        made = {folder for path in self.made for folder in folders_of(path)}
         for target in self.graph.by_image[manifest.image]:
             release = next(release for release in manifest.releases if release.name == target.release)
             folders = {target.context: release.context.path}
             folders |= {target.contexts[name]: value.path for name, value in release.contexts.items()}
             for folder, path in folders.items():
-                if folder == "." or ":" in folder or any(f"{made}/".startswith(f"{folder}/") for made in self.made):
+                if folder == "." or ":" in folder or folder in made:
                     continue
                 if leaves(root, root / folder):
                     message = f'the context "{folder}" is a link that leads out of the project'
