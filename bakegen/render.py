@@ -8,9 +8,10 @@ what differs between them reaches it as build args.
 
 from __future__ import annotations
 
+import difflib
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import Any
@@ -19,11 +20,11 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError
 
 from bakegen.bake import BAKE_FILE, BAKE_TEMPLATE, bake_model
 from bakegen.dockerfile_check import check_dockerfile
-from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean
+from bakegen.errors import BakegenError, Code, Position, Problem, narrowed
 from bakegen.expand import OUTPUT, Names
 from bakegen.expressions import FreeText, Scope, explain_failure, text_mistake
-from bakegen.model import FileRule, Manifest, Target
-from bakegen.output import OutputFile
+from bakegen.model import FileRule, Manifest, Parent, Target, as_written
+from bakegen.output import OutputFile, path_problems
 from bakegen.paths import folders_of, leaves, path_mistake
 from bakegen.platforms import Platform
 from bakegen.project import Project
@@ -42,6 +43,7 @@ def render_project(project: Project) -> dict[str, OutputFile]:
             renderer.image(manifest)
         if not renderer.problems:
             renderer.bake_file()
+            renderer.check_paths()
     if renderer.problems:
         raise BakegenError(renderer.problems.values())
     return {path: made.file for path, made in renderer.made.items()}
@@ -54,6 +56,7 @@ class _Made:
     file: OutputFile
     manifest: Manifest
     path: KeyPath
+    own: bool = False  # made for every family, whatever its manifest says
 
 
 class _Renderer:
@@ -69,6 +72,16 @@ class _Renderer:
 
     def image(self, manifest: Manifest) -> None:
         names = Names(manifest, self.project.evaluator)
+        folder = f"{OUTPUT}/{manifest.image}"
+        version = manifest.variables.get("VERSION")
+        if version:
+            file = OutputFile(f"{version.default}\n".encode())
+            self.made[f"{folder}/versions"] = _Made(file, manifest, version.path, own=True)
+        try:
+            self.readme(manifest, folder)
+        except BakegenError as error:
+            for problem in error.problems:
+                self.keep(problem)
         targets: dict[str, list[Target]] = {}
         for target in self.graph.by_image[manifest.image]:
             targets.setdefault(target.dockerfile, []).append(target)
@@ -79,15 +92,6 @@ class _Renderer:
                 for problem in error.problems:
                     self.keep(problem)
         self.check_contexts(manifest)
-        folder = f"{OUTPUT}/{manifest.image}"
-        version = manifest.variables.get("VERSION")
-        if version:
-            self.add(f"{folder}/versions", OutputFile(f"{version.default}\n".encode()), manifest, version.path)
-        try:
-            self.readme(manifest, folder)
-        except BakegenError as error:
-            for problem in error.problems:
-                self.keep(problem)
 
     def check_contexts(self, manifest: Manifest) -> None:
         """Report build contexts that are no folders of the project; bake would notice only when it builds."""
@@ -114,16 +118,23 @@ class _Renderer:
     def add(self, path: str, file: OutputFile, manifest: Manifest, origin: KeyPath) -> None:
         """Add a file; two different ones at one path are a problem that names both places."""
         first = self.made.setdefault(path, _Made(file, manifest, origin))
-        if first.file != file:
-            place = first.manifest.source.place(first.path).value
-            self.keep(
-                manifest.source.problem(
-                    "output-clash",
-                    f'"{path}" is already made, with other content, at {place}',
-                    origin,
-                    hint="give one of them another path",
-                )
-            )
+        if first.file == file:
+            return
+        place = first.manifest.source.place(first.path).value
+        message, hint = f'"{path}" is already made, with other content, at {place}', "give one of them another path"
+        if first.own:
+            message, hint = f'"{path}" is a file that bakegen itself makes for every family', "choose another path"
+        elif (first.manifest, first.path) == (manifest, origin):
+            message = f'"{path}" would be written twice, with different content'
+            hint = "let the path tell its targets apart, or give each Dockerfile a folder of its own"
+        self.keep(manifest.source.problem("output-clash", message, origin, hint=hint))
+
+    def check_paths(self) -> None:
+        """Report paths that no disk, or not every disk, can hold side by side."""
+        for problem in path_problems(self.made):
+            made = self.made.get(problem.position.file if problem.position else "")
+            if made:
+                self.keep(made.manifest.source.problem(problem.code, problem.message, made.path, hint=problem.hint))
 
     def dockerfile(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> None:
         release = next(release for release in manifest.releases if release.name == targets[0].release)
@@ -134,14 +145,14 @@ class _Renderer:
                 "shared-dockerfile",
                 f'targets that share "{path}" have different templates: {", ".join(templates)}',
                 release.dockerfile.path,
-                "give them different paths",
+                "give them different paths, for example with {{ release }}",
             )
         scope = self.shared_scope(manifest, names, path, targets)
-        text = self.render(targets[0].template, scope, manifest, release.template.path)
+        text = self.render(targets[0].template, scope, manifest, release.template.path, path)
         text = _with_header(text, manifest, targets[0].template)
         self.add(path, OutputFile(text.encode()), manifest, release.dockerfile.path)
         for problem in check_dockerfile(text, path, manifest, targets):
-            self.keep(problem)
+            self.keep(self.at_template(problem, path, targets[0].template))
         for user in {target.release: target for target in targets}.values():
             rules = next(release.files for release in manifest.releases if release.name == user.release)
             for rule in rules:
@@ -203,32 +214,64 @@ class _Renderer:
                 manifest,
                 "shared-dockerfile",
                 f'targets that share "{path}" have {" and ".join(map(str, sorted(counts)))} parents',
-                targets[0].path,
-                "give them different paths",
+                next((target.parents[0].path for target in reversed(targets) if target.parents), targets[0].path),
+                "give them different paths with `dockerfile:`, for example with {{ release }}",
             )
         written = []
         for parents in zip(*(target.parents for target in targets), strict=True):
             text = parametrize([parent.reference for parent in parents], [target.args for target in targets])
             if text is None:
-                shown = ", ".join(dict.fromkeys(self.graph.resolve(targets[0], parent.reference) for parent in parents))
-                raise self.problem(
-                    manifest,
-                    "shared-dockerfile",
-                    f'targets that share "{path}" have different parents ({shown}), and no build arg carries the difference',
-                    parents[0].path,
-                    "add a build arg whose value is the part that differs, or give them different paths",
-                )
+                raise self.parent_problem(manifest, path, targets, parents)
             written.append(text)
         return written
 
-    def render(self, template: str, scope: Scope, manifest: Manifest, origin: KeyPath) -> str:
+    def parent_problem(
+        self, manifest: Manifest, path: str, targets: Sequence[Target], parents: Sequence[Parent]
+    ) -> BakegenError:
+        """Say why no text names the parents of all targets: a variable or a difference that no build arg carries."""
+        args = "".join(text for target in targets for text in target.args.values())
+        for parent in parents:
+            for name in manifest.variables:
+                if f"\0{name}\0" in parent.reference and f"\0{name}\0" not in args:
+                    return self.problem(
+                        manifest,
+                        "not-available",
+                        f'the parent is called "{as_written(parent.reference)}", and {name} is free until bake time, so it cannot stand in a Dockerfile',
+                        parent.path,
+                        f"pass it as a build arg: args: {{{name}: '{{{{ {name} }}}}'}}",
+                    )
+        shown = ", ".join(dict.fromkeys(self.graph.resolve(targets[0], parent.reference) for parent in parents))
+        return self.problem(
+            manifest,
+            "shared-dockerfile",
+            f'targets that share "{path}" have different parents ({shown}), and no build arg carries the difference',
+            parents[0].path,
+            "add a build arg whose value is the part that differs, or give them different paths",
+        )
+
+    def at_template(self, problem: Problem, path: str, template: str) -> Problem:
+        """Return a problem of a line of a Dockerfile as one of the line of its template, if that can be told."""
+        file = self.project.loader.find(template)
+        if not (problem.position and problem.position.file == path and problem.position.line and file):
+            return problem
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        same = [number for number, line in enumerate(lines, 1) if line == problem.source]
+        if len(same) != 1:
+            return problem
+        position = Position(self.project.loader.shown[str(file)], same[0], problem.position.column)
+        return replace(problem, position=position)
+
+    def render(self, template: str, scope: Scope, manifest: Manifest, origin: KeyPath, output: str) -> str:
         """Render a template file; raises `BakegenError` at the template's line, or at `origin` if there is no such file."""
         try:
             text = self.project.evaluator.render(template, scope)
         except BakegenError:
             raise
         except Exception as error:
-            raise BakegenError([self.template_problem(error, template, scope, manifest, origin)]) from error
+            problem = self.template_problem(error, template, scope, manifest, origin)
+            if not problem.hint:
+                problem = replace(problem, hint=f"this was on the way to {output}")
+            raise BakegenError([problem]) from error
         mistake = "holds a variable, which is free until bake time" if "\0" in text else text_mistake(text)
         if mistake:
             position = Position(self.project.loader.shown.get(str(self.project.loader.find(template)), template))
@@ -240,7 +283,7 @@ class _Renderer:
     def template_problem(
         self, error: Exception, template: str, scope: Scope, manifest: Manifest, origin: KeyPath
     ) -> Problem:
-        code, message, hint = explain_failure(error, scope.names())
+        failure = explain_failure(error, scope.names())
         shown = self.project.loader.shown
         file, line = "", 0
         if isinstance(error, TemplateSyntaxError) and error.filename:
@@ -249,17 +292,18 @@ class _Renderer:
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in shown]
             if frames:
                 file, line = frames[-1].filename, frames[-1].lineno or 0
-        if isinstance(error, TemplateNotFound) and not file:
-            return manifest.source.problem(
-                code, message, origin, hint=_template_hint(template, self.project.loader.list_templates())
-            )
+        hint = failure.hint
+        if isinstance(error, TemplateNotFound):
+            hint = _template_hint(str(error.message), self.project.loader.list_templates())
+            if not file:
+                return manifest.source.problem(failure.code, failure.message, origin, hint=hint)
         source = ""
         if file:
             lines = Path(file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
             source = lines[line - 1] if 0 < line <= len(lines) else ""
-        return Problem(
-            code=code, message=message, position=Position(shown.get(file, template), line), source=source, hint=hint
-        )
+        position = Position(shown.get(file, template), line)
+        problem = Problem(code=failure.code, message=failure.message, position=position, source=source, hint=hint)
+        return narrowed(problem, failure.pattern)
 
     def side_files(
         self, manifest: Manifest, rule: FileRule, scope: Scope, dockerfile: str, targets: Sequence[Target]
@@ -275,7 +319,7 @@ class _Renderer:
                 raise self.problem(manifest, "unsafe-path", f'the path "{name}" {mistake}', rule.file.path)
             path = join(dirname(dockerfile), name)
             if rule.template:
-                text = self.render(inner.text(rule.template), inner, manifest, rule.template.path)
+                text = self.render(inner.text(rule.template), inner, manifest, rule.template.path, path)
                 file = OutputFile(text.encode())
             else:
                 file = self.copied(manifest, rule, inner)
@@ -309,14 +353,15 @@ class _Renderer:
 
     def readme(self, manifest: Manifest, folder: str) -> None:
         scope = Scope(self.project.evaluator, manifest.source, {}, {}).add(readme_names(self.graph, manifest, folder))
-        text = self.render(README_TEMPLATE, scope, manifest, ("image",))
-        self.add(f"{folder}/README.md", OutputFile(text.encode()), manifest, ("image",))
+        path = f"{folder}/README.md"
+        text = self.render(README_TEMPLATE, scope, manifest, ("image",), path)
+        self.made[path] = _Made(OutputFile(text.encode()), manifest, ("image",), own=True)
 
     def bake_file(self) -> None:
         first = self.graph.manifests[0]
         scope = Scope(self.project.evaluator, first.source, {}, {}).add({"bake": bake_model(self.graph)})
         try:
-            text = self.render(BAKE_TEMPLATE, scope, first, ())
+            text = self.render(BAKE_TEMPLATE, scope, first, (), BAKE_FILE)
         except BakegenError as error:
             for problem in error.problems:
                 self.keep(problem)
@@ -386,4 +431,7 @@ def _with_header(text: str, manifest: Manifest, template: str) -> str:
 
 
 def _template_hint(template: str, known: Iterable[str]) -> str:
-    return f"templates are looked up in templates/; {did_you_mean(template, known)}"
+    """Return the nearest template, compared without the ending that most have in common."""
+    stems = {name.removesuffix(".j2").removesuffix(".Dockerfile"): name for name in known}
+    near = difflib.get_close_matches(template.removesuffix(".j2").removesuffix(".Dockerfile"), stems, n=1)
+    return f'did you mean "{stems[near[0]]}"?' if near else f"write templates/{template}, or name another one"
