@@ -6,10 +6,11 @@ another image than the graph says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bakegen.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
-from bakegen.errors import Problem
+from bakegen.errors import Position, Problem, narrowed
 from bakegen.model import Manifest, Parent, Target, with_defaults
 from bakegen.references import familiar
 
@@ -19,33 +20,37 @@ _PREDEFINED = frozenset(
     "SOURCE_DATE_EPOCH".split()
 )
 
+_NAME = re.compile(r"\$\{?(\w+)\}?")  # $NAME and ${NAME}, but not ${NAME:-default}
+
 
 def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence[Target]) -> list[Problem]:
     """Return every difference between a Dockerfile and the declarations of its targets."""
     try:
         dockerfile = parse_dockerfile(text)
-        problems = [problem for target in targets for problem in _check_target(dockerfile, path, manifest, target)]
-    except DockerfileError as error:
-        where = f"line {error.line} of {path}" if error.line else path
-        line = _line(text, error.line)
-        shown = f": `{line}`" if line else ""
-        message = f"{where}, made from templates/{targets[0].template}, is no Dockerfile: {error.message}{shown}"
-        return [
-            manifest.source.problem("dockerfile-syntax", message, _template_path(manifest, targets[0]), hint=error.hint)
+        problems = [
+            problem for target in targets for problem in _check_target(dockerfile, text, path, manifest, target)
         ]
+    except DockerfileError as error:
+        position = Position(path, error.line)
+        problem = Problem(
+            code="dockerfile-syntax",
+            message=f"no valid Dockerfile: {error.message}",
+            position=position,
+            source=_line(text, error.line),
+            hint=error.hint or f"made from templates/{targets[0].template}",
+        )
+        return [narrowed(problem, f"(?i){re.escape(error.message.rpartition(': ')[2])}")]
     return problems
-
-
-def _template_path(manifest: Manifest, target: Target) -> tuple[str | int, ...]:
-    return next(release.template.path for release in manifest.releases if release.name == target.release)
 
 
 def _line(text: str, number: int) -> str:
     lines = text.splitlines()
-    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    return lines[number - 1] if 0 < number <= len(lines) else ""
 
 
-def _check_target(dockerfile: Dockerfile, path: str, manifest: Manifest, target: Target) -> Iterator[Problem]:
+def _check_target(
+    dockerfile: Dockerfile, text: str, path: str, manifest: Manifest, target: Target
+) -> Iterator[Problem]:
     args = {name: with_defaults(value, manifest.variables) for name, value in target.args.items()}
     declared: Mapping[str, Parent] = {
         with_defaults(parent.reference, manifest.variables): parent
@@ -59,22 +64,37 @@ def _check_target(dockerfile: Dockerfile, path: str, manifest: Manifest, target:
         for reference in references(dockerfile, args, platform, stage):
             used.setdefault(familiar(reference.image), reference)
     source = manifest.source
-    for image, reference in used.items():
-        if image not in declared and image not in named:
-            yield source.problem(
-                "undeclared-parent",
-                f"{path} takes from `{image}` ({reference.kind} on line {reference.line}), which {target.name} does not declare",
-                _from_path(target),
-                hint=f"add it to `from:`; declared here: {', '.join(declared) or 'nothing'}",
-            )
-    for image, parent in declared.items():
-        if image not in used:
-            yield source.problem(
-                "unused-parent",
-                f"{target.name} declares the parent `{image}`, which {path} does not take from",
-                parent.path,
-                hint=f"the Dockerfile takes from: {', '.join(used) or 'nothing'}",
-            )
+    undeclared = {image: use for image, use in used.items() if image not in declared and image not in named}
+    unused = {image: parent for image, parent in declared.items() if image not in used}
+    unset = list(_unset(dockerfile, undeclared.values(), args))
+    for name, reference in unset:
+        problem = Problem(
+            code="unset-arg",
+            message=f"{name} has no value here, so this takes from `{reference.image}`",
+            position=Position(path, reference.line),
+            source=_line(text, reference.line),
+            hint=f"FROM sees only what an ARG above the first FROM declares: write ARG {name} there",
+        )
+        yield narrowed(problem, rf"\$\{{?{name}\b\}}?")
+    if unset:
+        return  # which image is meant cannot be told
+    for image, reference in undeclared.items():
+        hint = f"add it to `from:`; declared here: {', '.join(declared) or 'nothing'}"
+        if unused:
+            hint = f"`from:` declares {', '.join(unused)}: write {{{{ parent }}}} in the template, or change `from:`"
+        yield source.problem(
+            "undeclared-parent",
+            f"{path} takes from `{image}` ({reference.kind} on line {reference.line}), which {target.name} does not declare",
+            _from_path(target),
+            hint=hint,
+        )
+    for image, parent in unused.items() if not undeclared else ():
+        yield source.problem(
+            "unused-parent",
+            f"{target.name} declares the parent `{image}`, which {path} does not take from",
+            parent.path,
+            hint=f"the Dockerfile takes from: {', '.join(used) or 'nothing'}",
+        )
     for name in target.args:
         if name not in dockerfile.declared and name not in _PREDEFINED and not name.startswith("BUILDKIT_"):
             yield source.problem(
@@ -84,6 +104,17 @@ def _check_target(dockerfile: Dockerfile, path: str, manifest: Manifest, target:
                 hint="declare it in the template, or do not pass it",
                 at_key=True,
             )
+
+
+def _unset(
+    dockerfile: Dockerfile, uses: Iterable[Reference], args: Mapping[str, str]
+) -> Iterator[tuple[str, Reference]]:
+    """Yield the names without a value that stand in the name of an image."""
+    known = {arg.name for arg in dockerfile.args if arg.default is not None or arg.name in args}
+    for use in uses:
+        for name in _NAME.findall(use.written):
+            if name not in known and not name.startswith(("TARGET", "BUILD")):
+                yield name, use
 
 
 def _from_path(target: Target) -> tuple[str | int, ...]:

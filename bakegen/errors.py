@@ -6,8 +6,9 @@ In: facts about a mistake. Out: `Problem`s, the exceptions that carry them, and 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 # Every kind of problem. docs/errors.md explains each; tests/errors has an example of each.
@@ -162,6 +163,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return ""
     shown = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
     return f"known here: {shown}"
+
+
+def narrowed(problem: Problem, pattern: str) -> Problem:
+    """Return the problem with only the first match of `pattern` underlined, if there is one in what is underlined now."""
+    where = problem.position
+    if not (pattern and where and problem.source):
+        return problem
+    start = max(0, where.column - 1)
+    end = start + problem.length if where.column else len(problem.source)
+    found = re.compile(pattern).search(problem.source, start, end)
+    if not found:
+        return problem
+    position = Position(where.file, where.line, found.start() + 1)
+    return replace(problem, position=position, length=max(1, found.end() - found.start()))
 
 
 def printable(text: str) -> str:

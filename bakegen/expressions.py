@@ -13,12 +13,14 @@ from typing import Any, NoReturn, Self
 
 from jinja2 import StrictUndefined, TemplateNotFound, TemplateSyntaxError, Undefined, UndefinedError
 from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.loaders import BaseLoader
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import MAX_RANGE, ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS as DEFAULT_TESTS
 from jinja2.utils import missing
 
-from bakegen.errors import BakegenError, Code, did_you_mean
+from bakegen.errors import BakegenError, Code, did_you_mean, narrowed
 from bakegen.limits import SECONDS, Limits, TooExpensiveError
 from bakegen.source import KeyPath, Source, normalized
 
@@ -55,9 +57,14 @@ class Condition:
 class NotAvailableError(Exception):
     """A name exists, but not here: the message says why, `hint` what to write instead."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str, name: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        self.name = name
+
+
+class NoTextError(NotAvailableError):
+    """A value has no one spelling as text."""
 
 
 class TemplateFailError(Exception):
@@ -77,11 +84,17 @@ class FreeText:
         """The text with its variables marked."""
         return self._text
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # Jinja asks for __html__
+            raise AttributeError(name)
+        self._refuse()
+
     def _refuse(self, *_: object) -> NoReturn:
         names = " and ".join(dict.fromkeys(_VARIABLE_MARK.findall(self._text)))
         raise NotAvailableError(
             f"{names} is free until bake time, so nothing can be computed from it here",
             f"write it as it is, {{{{ {names.split(' ')[0]} }}}}, or declare a second variable",
+            names.split(" ")[0],
         )
 
     __str__ = __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __add__ = __radd__ = __mod__ = _refuse
@@ -153,7 +166,11 @@ class _ScopedContext(Context):
         if found is missing:
             scope = self.parent.get(_SCOPE)
             if scope is not None:
-                return scope.lookup(key)
+                try:
+                    return scope.lookup(key)
+                except (BakegenError, NotAvailableError) as error:
+                    # Jinja asks for all names of a template at its beginning; an error counts where a name is used.
+                    return _Undefined(name=key, exc=lambda _, error=error: error)  # type: ignore[arg-type]
         return found
 
 
@@ -167,23 +184,29 @@ def _finalize(value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, int | float | Undefined):  # strict ones raise when they are written
         return value  # the others stand for the missing `else` of `{{ x if y }}`, which writes nothing
-    kinds = {list: "a list", tuple: "a list", dict: "a mapping", type(None): "nothing"}
-    raise TypeError(f"{kinds.get(type(value), 'an object')} cannot be written as text")
+    kinds = {
+        list: ("a list", "join its items: {{ … | join(', ') }}"),
+        tuple: ("a list", "join its items: {{ … | join(', ') }}"),
+        dict: ("a mapping", "name one of its entries"),
+        type(None): ("nothing (null)", "give it a value, or say what to write instead: {{ … or '' }}"),
+    }
+    kind, hint = kinds.get(type(value), ("a function", "call it, or choose another name"))
+    raise NoTextError(f"{kind} cannot be written as text", hint)
 
 
-def _major(version: str) -> str:
+def _major(version: object) -> str:
     """Return the first part of a version: `3.14.2` -> `3`."""
-    return version.partition(".")[0]
+    return str(version).partition(".")[0]  # str() refuses text that is not known yet
 
 
-def _minor(version: str) -> str:
+def _minor(version: object) -> str:
     """Return the first two parts of a version: `3.14.2` -> `3.14`."""
-    return ".".join(version.split(".")[:2])
+    return ".".join(str(version).split(".")[:2])
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: object) -> str:
     """Return text as a double-quoted word of a Dockerfile's ENV, ARG or LABEL, where `$` means a variable."""
-    escaped = re.sub(r'([\\"$])', r"\\\1", text)
+    escaped = re.sub(r'([\\"$])', r"\\\1", str(text))
     return f'"{escaped}"'
 
 
@@ -287,7 +310,7 @@ class Scope:
         self._definitions = definitions
         self._unavailable = unavailable  # name -> message and hint
         self._values: dict[str, Any] = {}
-        self._open: set[KeyPath] = set()
+        self._open: dict[KeyPath, None] = {}  # what is being evaluated, outermost first
 
     def add(self, values: Mapping[str, Any]) -> Scope:
         """Give names their values, and return the scope."""
@@ -315,7 +338,7 @@ class Scope:
             value = self._values[name] = self.data(self._definitions[name])
             return value
         if name in self._unavailable:
-            raise NotAvailableError(*self._unavailable[name])
+            raise NotAvailableError(*self._unavailable[name], name)
         return missing
 
     def text(self, expression: Expression) -> str:
@@ -329,6 +352,10 @@ class Scope:
 
     def test(self, condition: Condition) -> bool:
         """Return whether a condition holds; raises `BakegenError` at its place."""
+        if "{{" in condition.text:
+            bare = condition.text.replace("{{", "").replace("}}", "").strip()
+            message = "a condition is an expression as it is, without braces"
+            raise BakegenError([self._source.problem("template-syntax", message, condition.path, hint=f"write {bare}")])
         try:
             return self._evaluator.test(condition.text, self)
         except BakegenError:
@@ -340,24 +367,29 @@ class Scope:
         """Return plain data with every expression inside evaluated; names that are not available pass through."""
         if isinstance(tree, Expression):
             if tree.path in self._open:
-                raise BakegenError(
-                    [
-                        self._source.problem(
-                            "definition-loop", "is defined by way of itself", tree.path, hint="break the circle"
-                        )
-                    ]
-                )
-            self._open.add(tree.path)
+                raise self._loop(tree.path)
+            self._open[tree.path] = None
             try:
                 text = self._checked(tree)
             finally:
-                self._open.discard(tree.path)
+                del self._open[tree.path]
             return FreeText(text) if "\0" in text else text
         if isinstance(tree, dict):
             return {key: self.data(item) for key, item in tree.items()}
         if isinstance(tree, list):
             return [self.data(item) for item in tree]
         return tree
+
+    def _loop(self, path: KeyPath) -> BakegenError:
+        """Say who is defined by way of whom, from the one that is written first."""
+        paths = list(self._open)
+        circle = paths[paths.index(path) :]
+        first = min(range(len(circle)), key=lambda index: self._source.place(circle[index]).value)
+        circle = circle[first:] + circle[:first]
+        names = [_name(part) for part in circle]
+        others = f" by way of {', '.join(names[1:])}" if names[1:] else ""
+        message = f'"{names[0]}" is defined by itself{others}'
+        return BakegenError([self._source.problem("definition-loop", message, circle[0], hint="break the circle")])
 
     def _checked(self, expression: Expression) -> str:
         try:
@@ -372,8 +404,14 @@ class Scope:
         return normalized(text)
 
     def _error(self, path: KeyPath, error: Exception) -> BakegenError:
-        code, message, hint = explain_failure(error, self.names())
-        return BakegenError([self._source.problem(code, message, path, hint=hint)])
+        failure = explain_failure(error, self.names())
+        problem = self._source.problem(failure.code, failure.message, path, hint=failure.hint)
+        return BakegenError([narrowed(problem, failure.pattern)])
+
+
+def _name(path: KeyPath) -> str:
+    """Return what expressions call the definition or property at `path`."""
+    return str(path[1]) if path[0] == "define" else f"{path[1]}.{path[-1]}"
 
 
 def text_mistake(text: str) -> str:
@@ -400,51 +438,85 @@ def tree(value: Any, path: KeyPath) -> Tree:
     return value
 
 
-def explain_failure(error: Exception, names: Iterable[str]) -> tuple[Code, str, str]:
-    """Return code, message and hint for what went wrong while Jinja ran."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong while Jinja ran; `pattern` finds the words in the source that are to blame."""
+
+    code: Code
+    message: str
+    hint: str = ""
+    pattern: str = ""
+
+
+def explain_failure(error: Exception, names: Iterable[str]) -> Failure:
+    """Return what to say of an exception that Jinja raised or let pass."""
     match error:
+        case NoTextError():
+            return Failure("template-failed", str(error), error.hint)
         case NotAvailableError():
-            return "not-available", str(error), error.hint
+            name = getattr(getattr(error, "undefined", None), "_undefined_name", None)
+            return Failure("not-available", str(error), error.hint, _word(name or error.name))
         case SecurityError():
-            return "unsafe-expression", str(error), "templates cannot reach into Python"
-        case UndefinedError():
-            return ("undefined-name", *_explain_undefined(error, names))
-        case TemplateSyntaxError():
-            return "template-syntax", f"not a valid template: {error.message}", _syntax_hint(str(error.message))
-        case TemplateNotFound():
-            return (
-                "template-missing",
-                f'there is no template "{error.message}"',
-                "templates are looked up in templates/",
+            attribute = re.search(r"attribute '(\w+)'", str(error))
+            operator = str(error).split()[2]
+            return Failure(
+                "unsafe-expression", str(error).rstrip("."), "", re.escape(attribute[1] if attribute else operator)
             )
+        case UndefinedError():
+            return _explain_undefined(error, names)
+        case TemplateSyntaxError():
+            return _explain_syntax(str(error.message).rstrip("."))
+        case TemplateNotFound():
+            message = f'there is no template "{error.message}"'
+            return Failure("template-missing", message, "", re.escape(str(error.message)))
         case TemplateFailError():
-            return "template-refused", str(error), ""
+            return Failure("template-refused", str(error))
         case RecursionError():
-            return "too-expensive", "calls or includes itself without end", "break the circle"
+            return Failure("too-expensive", "calls or includes itself without end", "break the circle")
         case TooExpensiveError():
-            return "too-expensive", f"takes more than {SECONDS} seconds", "make the loops smaller"
+            return Failure("too-expensive", f"takes more than {SECONDS} seconds", "make the loops smaller")
+        case OverflowError() if "MAX_RANGE" in str(error):
+            return Failure("too-expensive", f"asks for a range of more than {MAX_RANGE:,}", "make the range smaller")
         case MemoryError() | OverflowError():
-            return "too-expensive", f"asks for too much ({error})".replace(" ()", ""), "make the ranges smaller"
-    return "template-failed", f"cannot be evaluated: {error} ({type(error).__name__})", ""
+            return Failure("too-expensive", "asks for more memory than it may have", "make the text smaller")
+    said = re.sub(r"\bdo_(\w+)\(\)", r"`\1`", str(error)) or type(error).__name__
+    return Failure("template-failed", f"cannot be evaluated: {said}")
 
 
-def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> tuple[str, str]:
+def _word(name: object) -> str:
+    """Return a pattern that finds a name, not as part of another or as an attribute."""
+    return rf"(?<![\w.]){re.escape(str(name))}(?!\w)" if name else ""
+
+
+def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> Failure:
     undefined = getattr(error, "undefined", None)
     if undefined is None:
-        return str(error.message), ""
+        return Failure("undefined-name", str(error.message))
     owner, name = undefined._undefined_obj, undefined._undefined_name  # noqa: SLF001 - Jinja's documented hook
     if owner is missing:
-        return f'undefined name "{name}"', did_you_mean(str(name), names)
+        return Failure("undefined-name", f'undefined name "{name}"', did_you_mean(str(name), names), _word(name))
+    pattern = rf"(?<=\.){re.escape(str(name))}(?!\w)"
     if isinstance(owner, Value):
-        return owner.describe_missing(str(name))
+        return Failure("undefined-name", *owner.describe_missing(str(name)), pattern)
     if isinstance(owner, dict):
-        return f'no entry "{name}" here', did_you_mean(str(name), map(str, owner))
-    return str(undefined._undefined_message), ""  # noqa: SLF001
+        hint = did_you_mean(str(name), map(str, owner))
+        return Failure("undefined-name", f'there is no entry "{name}"', hint, pattern)
+    return Failure("undefined-name", str(undefined._undefined_message), "", pattern)  # noqa: SLF001
 
 
-def _syntax_hint(message: str) -> str:
-    if "unexpected end of template" in message or "end of print statement" in message or "unexpected '}'" in message:
-        return "braces come in pairs: {{ name }}"
-    if "Unknown tag" in message or "unknown tag" in message:
-        return "to write `{%` itself, use {{ '{%' }}"
-    return ""
+def _explain_syntax(message: str) -> Failure:
+    hint = pattern = ""
+    known = re.search(r"No (filter|test) named '(\w+)'", message)
+    tag = re.search(r"unknown tag '(\w+)'", message)
+    if known:
+        pattern = _word(known[2])
+        hint = did_you_mean(known[2], DEFAULT_FILTERS if known[1] == "filter" else DEFAULT_TESTS)
+    elif tag:
+        pattern = _word(tag[1])
+        hint = "to write `{%` itself, use {{ '{%' }}"
+    elif "end of template" in message or "end of print statement" in message or "'}'" in message:
+        hint = "braces come in pairs: {{ name }}, {% if … %} … {% endif %}"
+    elif "chunk after expression" in message or "got '='" in message:
+        message = "something follows the end of the expression"
+        hint = "compare with ==, join with `and`, `or` or ~"
+    return Failure("template-syntax", f"not a valid template: {message}", hint, pattern)

@@ -193,7 +193,7 @@ def unified_diff(root: Path, wanted: Mapping[str, OutputFile], changes: Changes)
 
 
 def _plan(root: Path, wanted: Mapping[str, OutputFile], scope: Scope, *, salvage: bool) -> _Plan:
-    if problems := list(_path_problems(wanted)):
+    if problems := list(path_problems(wanted)):
         raise BakegenError(problems)
     tree = _Tree(root)
     current, recorded = _load_records(tree, salvage=salvage)
@@ -403,7 +403,7 @@ def _unsafe(path: str) -> str:
     return ""
 
 
-def _path_problems(paths: Iterable[str]) -> Iterator[Problem]:
+def path_problems(paths: Iterable[str]) -> Iterator[Problem]:
     """Find unsafe paths, and paths that one disk cannot hold, be it a Mac's: case and Unicode form are nothing there."""
     files = {_fold(path): path for path in (RECORDS, STAGING)}  # bakegen's own
     for path in sorted(paths):
