@@ -117,24 +117,37 @@ def bake_model(graph: Graph) -> BakeModel:
         for manifest in graph.manifests
         for variable in manifest.variables.values()
     ]
+    members = {group.name: group.members for group in graph.groups}
     return BakeModel(
         variables=tuple(variables),
-        groups=tuple(_group_entry(graph, group) for group in graph.groups),
+        groups=tuple(_group_entry(graph, group, members) for group in graph.groups),
         sections=tuple(_section(graph, manifest) for manifest in graph.manifests),
     )
 
 
-def _group_entry(graph: Graph, group: Group) -> Entry:
-    """Return a group; members that lack every platform asked for by BAKEGEN_PLATFORMS leave it at bake time."""
-    covered = {member for other in graph.groups if other.name in group.parts for member in other.members}
+def _group_entry(graph: Graph, group: Group, members: Mapping[str, Sequence[str]]) -> Entry:
+    """Return a group, given the `members` of all groups; what lacks every platform that is asked for leaves it.
+
+    So do groups inside it that are left empty: buildx 0.13 takes the name of an empty group for that of a target.
+    """
+    covered = {member for part in group.parts for member in members[part]}
+    loose = [member for member in group.members if member not in covered]
     by_platforms: dict[tuple[str, ...], list[str]] = {}
-    for member in group.members:
-        if member not in covered:
-            by_platforms.setdefault(graph.targets[member].platforms, []).append(member)
-    lists: list[Any] = [list(group.parts)] if group.parts else []
-    lists += [Call("having", (list(platforms), members)) for platforms, members in by_platforms.items()]
-    value = lists[0] if len(lists) == 1 else Call("concat", tuple(lists))
-    return Entry(group.name, hcl.write(value, {}, indent=2))
+    for part in group.parts:
+        by_platforms.setdefault(_platforms(graph, members[part]), []).append(part)
+    for member in loose:
+        by_platforms.setdefault(graph.targets[member].platforms, []).append(member)
+    if len(by_platforms) == 1 and not loose:
+        return Entry(group.name, hcl.write(list(group.parts), {}, indent=2))
+    calls = tuple(Call("having", (list(platforms), names)) for platforms, names in by_platforms.items())
+    return Entry(group.name, hcl.write(calls[0] if len(calls) == 1 else Call("concat", calls), {}, indent=2))
+
+
+def _platforms(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the platforms that any of the targets is for, in the order of the manifests."""
+    found = {platform for name in names for platform in graph.targets[name].platforms}
+    known = dict.fromkeys(platform for manifest in graph.manifests for platform in manifest.platforms)
+    return tuple(platform for platform in known if platform in found)
 
 
 def _section(graph: Graph, manifest: Manifest) -> Section:

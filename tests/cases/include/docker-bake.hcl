@@ -39,7 +39,7 @@ function "having" {
 }
 
 group "default" {
-  targets = ["cache", "queue"]
+  targets = concat(having(["linux/amd64", "linux/arm64"], ["cache"]), having(["linux/amd64"], ["queue"]))
 }
 
 group "cache" {

@@ -110,25 +110,21 @@ group "model-server_base_conda" {
 }
 
 group "model-server_runtime" {
-  targets = concat(
-    ["model-server_base"],
-    having(["linux/amd64", "linux/arm64"], [
-      "model-server_runtime_python3-10_pip",
-      "model-server_runtime_python3-11_pip",
-      "model-server_runtime_python3-12_pip",
-    ]),
-  )
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "model-server_base",
+    "model-server_runtime_python3-10_pip",
+    "model-server_runtime_python3-11_pip",
+    "model-server_runtime_python3-12_pip",
+  ])
 }
 
 group "model-server_runtime_conda" {
-  targets = concat(
-    ["model-server_base_conda"],
-    having(["linux/amd64", "linux/arm64"], [
-      "model-server_runtime_python3-10_conda",
-      "model-server_runtime_python3-11_conda",
-      "model-server_runtime_python3-12_conda",
-    ]),
-  )
+  targets = having(["linux/amd64", "linux/arm64"], [
+    "model-server_base_conda",
+    "model-server_runtime_python3-10_conda",
+    "model-server_runtime_python3-11_conda",
+    "model-server_runtime_python3-12_conda",
+  ])
 }
 
 # ---- model-server (manifest/model-server.yml)
