@@ -6,6 +6,7 @@ those of HCL's native syntax (https://github.com/hashicorp/hcl/blob/main/hclsynt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from bakegen.model import split_references
 WIDTH = 110
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TABLE = str.maketrans(_ESCAPES | {chr(c): f"\\u{c:04x}" for c in (*range(32), 127) if chr(c) not in _ESCAPES})
+_OPENING = re.compile(r'(?P<marks>[$%]+)\{(?:(?P<name>[^{}$%"\\]*)\})?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,14 @@ class Name:
 
 def literal(text: str) -> str:
     """Return the inside of a quoted string that means `text`; `${` and `%{` would otherwise interpolate."""
-    return text.translate(_TABLE).replace("${", "$${").replace("%{", "%%{")
+    return _OPENING.sub(_escaped, text.translate(_TABLE))
+
+
+def _escaped(opening: re.Match[str]) -> str:
+    marks, name = opening["marks"], opening["name"]
+    if name is None:  # python-hcl2 would take all up to a `}` for the name, wherever that is
+        return f'${{"{marks}"}}{{'
+    return f"{marks}{marks[-1]}{{{name}}}"
 
 
 def quoted(text: str, names: Mapping[str, str]) -> str:
@@ -48,11 +57,10 @@ def quoted(text: str, names: Mapping[str, str]) -> str:
     for index, part in enumerate(parts):
         if index % 2:
             written.append(f"${{{names[part]}}}")
-        elif part[-1:] in {"$", "%"} and index + 1 < len(parts):
-            # `$` before `${V}` would read as the escape `$${`: the last character becomes an expression of its own.
-            written.append(f'{literal(part[:-1])}${{"{part[-1]}"}}')
         else:
-            written.append(literal(part))
+            # `$` before `${V}` would read as the escape `$${`: the last characters become an expression of their own.
+            marks = part[len(part.rstrip("$%")) :] if index + 1 < len(parts) else ""
+            written.append(literal(part.removesuffix(marks)) + (f'${{"{marks}"}}' if marks else ""))
     return f'"{"".join(written)}"'
 
 
