@@ -165,18 +165,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"known here: {shown}"
 
 
-def narrowed(problem: Problem, pattern: str) -> Problem:
-    """Return the problem with only the first match of `pattern` underlined, if there is one in what is underlined now."""
+def narrowed(problem: Problem, *patterns: str) -> Problem:
+    """Return the problem with only the first match of a pattern (or of its group) underlined.
+
+    Only what is underlined now is searched; without a match, or with a problem of several lines, nothing changes.
+    """
     where = problem.position
-    if not (pattern and where and problem.source):
+    if not (where and problem.source):
         return problem
     start = max(0, where.column - 1)
     end = start + problem.length if where.column else len(problem.source)
-    found = re.compile(pattern).search(problem.source, start, end)
-    if not found:
-        return problem
-    position = Position(where.file, where.line, found.start() + 1)
-    return replace(problem, position=position, length=max(1, found.end() - found.start()))
+    for pattern in filter(None, patterns):
+        found = re.compile(pattern).search(problem.source, start, end)
+        if found:
+            start, end = found.span(found.re.groups)
+            return replace(problem, position=Position(where.file, where.line, start + 1), length=max(1, end - start))
+    return problem
 
 
 def printable(text: str) -> str:

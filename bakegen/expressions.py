@@ -406,7 +406,7 @@ class Scope:
     def _error(self, path: KeyPath, error: Exception) -> BakegenError:
         failure = explain_failure(error, self.names())
         problem = self._source.problem(failure.code, failure.message, path, hint=failure.hint)
-        return BakegenError([narrowed(problem, failure.pattern)])
+        return BakegenError([narrowed(problem, *failure.patterns)])
 
 
 def _name(path: KeyPath) -> str:
@@ -440,12 +440,12 @@ def tree(value: Any, path: KeyPath) -> Tree:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong while Jinja ran; `pattern` finds the words in the source that are to blame."""
+    """What went wrong while Jinja ran; `patterns` find the words in the source that are to blame."""
 
     code: Code
     message: str
     hint: str = ""
-    pattern: str = ""
+    patterns: tuple[str, ...] = ()
 
 
 def explain_failure(error: Exception, names: Iterable[str]) -> Failure:
@@ -459,16 +459,15 @@ def explain_failure(error: Exception, names: Iterable[str]) -> Failure:
         case SecurityError():
             attribute = re.search(r"attribute '(\w+)'", str(error))
             operator = str(error).split()[2]
-            return Failure(
-                "unsafe-expression", str(error).rstrip("."), "", re.escape(attribute[1] if attribute else operator)
-            )
+            pattern = re.escape(attribute[1] if attribute else operator)
+            return Failure("unsafe-expression", str(error).rstrip("."), "", (pattern,))
         case UndefinedError():
             return _explain_undefined(error, names)
         case TemplateSyntaxError():
             return _explain_syntax(str(error.message).rstrip("."))
         case TemplateNotFound():
             message = f'there is no template "{error.message}"'
-            return Failure("template-missing", message, "", re.escape(str(error.message)))
+            return Failure("template-missing", message, "", (re.escape(str(error.message)),))
         case TemplateFailError():
             return Failure("template-refused", str(error))
         case RecursionError():
@@ -483,9 +482,10 @@ def explain_failure(error: Exception, names: Iterable[str]) -> Failure:
     return Failure("template-failed", f"cannot be evaluated: {said}")
 
 
-def _word(name: object) -> str:
-    """Return a pattern that finds a name, not as part of another or as an attribute."""
-    return rf"(?<![\w.]){re.escape(str(name))}(?!\w)" if name else ""
+def _word(name: object) -> tuple[str, ...]:
+    """Return patterns that find a name, not as part of another or as an attribute, rather inside braces than outside."""
+    word = rf"(?<![\w.])({re.escape(str(name))})(?!\w)"
+    return (rf"\{{[{{%](?:(?!\}}\}}|%\}}).)*?{word}", word) if name else ()
 
 
 def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> Failure:
@@ -495,28 +495,32 @@ def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> Failure:
     owner, name = undefined._undefined_obj, undefined._undefined_name  # noqa: SLF001 - Jinja's documented hook
     if owner is missing:
         return Failure("undefined-name", f'undefined name "{name}"', did_you_mean(str(name), names), _word(name))
-    pattern = rf"(?<=\.){re.escape(str(name))}(?!\w)"
+    patterns = (rf"(?<=\.){re.escape(str(name))}(?!\w)",)
     if isinstance(owner, Value):
-        return Failure("undefined-name", *owner.describe_missing(str(name)), pattern)
+        return Failure("undefined-name", *owner.describe_missing(str(name)), patterns)
     if isinstance(owner, dict):
         hint = did_you_mean(str(name), map(str, owner))
-        return Failure("undefined-name", f'there is no entry "{name}"', hint, pattern)
-    return Failure("undefined-name", str(undefined._undefined_message), "", pattern)  # noqa: SLF001
+        return Failure("undefined-name", f'there is no entry "{name}"', hint, patterns)
+    return Failure("undefined-name", str(undefined._undefined_message), "", patterns)  # noqa: SLF001
 
 
 def _explain_syntax(message: str) -> Failure:
-    hint = pattern = ""
+    hint = ""
+    patterns: tuple[str, ...] = ()
     known = re.search(r"No (filter|test) named '(\w+)'", message)
     tag = re.search(r"unknown tag '(\w+)'", message)
+    block = re.search(r"looking for the following tags: (.*?)\. The innermost block .* is '(\w+)'", message)
     if known:
-        pattern = _word(known[2])
+        message, patterns = f'there is no {known[1]} "{known[2]}"', _word(known[2])
         hint = did_you_mean(known[2], DEFAULT_FILTERS if known[1] == "filter" else DEFAULT_TESTS)
     elif tag:
-        pattern = _word(tag[1])
+        message, patterns = f'there is no tag "{tag[1]}"', _word(tag[1])
         hint = "to write `{%` itself, use {{ '{%' }}"
+    elif block:
+        message = f"{{% {block[2]} %}} is never closed; expected {block[1]}"
     elif "end of template" in message or "end of print statement" in message or "'}'" in message:
-        hint = "braces come in pairs: {{ name }}, {% if … %} … {% endif %}"
+        hint = "braces come in pairs: {{ name }}"
     elif "chunk after expression" in message or "got '='" in message:
         message = "something follows the end of the expression"
         hint = "compare with ==, join with `and`, `or` or ~"
-    return Failure("template-syntax", f"not a valid template: {message}", hint, pattern)
+    return Failure("template-syntax", f"not valid Jinja: {message}", hint, patterns)

@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
 from bakegen.bake import BAKE_TEMPLATE
-from bakegen.errors import BakegenError, Problem, fail
+from bakegen.errors import BakegenError, Position, Problem, fail
 from bakegen.expand import Expansion, expand
 from bakegen.expressions import Evaluator
 from bakegen.graph import Graph
@@ -37,6 +37,9 @@ class TemplateLoader(BaseLoader):
         """Return text and file of a template; raises TemplateNotFound or `BakegenError`."""
         file = self.find(template)
         if file is None:
+            place = f"{TEMPLATES}/{template}"
+            if not path_mistake(template) and (self.root / place).is_file():
+                raise fail("unsafe-path", "is a link that leads out of the project", position=Position(place))
             raise TemplateNotFound(template)
         shown = relative(file, self.root) if file.is_relative_to(self.root) else f"bakegen:{template}"
         raw = read_bytes(file, shown)
@@ -44,7 +47,7 @@ class TemplateLoader(BaseLoader):
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = raw[: error.start].count(b"\n") + 1
-            raise fail("not-utf8", f"line {line} is not UTF-8", hint="save the file as UTF-8") from error
+            raise fail("not-utf8", "is not UTF-8", position=Position(shown, line), hint="save it as UTF-8") from error
         self.shown[str(file)] = shown
         return text, str(file), lambda: True
 

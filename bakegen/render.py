@@ -22,7 +22,7 @@ from bakegen.bake import BAKE_FILE, BAKE_TEMPLATE, bake_model
 from bakegen.dockerfile_check import check_dockerfile
 from bakegen.errors import BakegenError, Code, Position, Problem, narrowed
 from bakegen.expand import OUTPUT, Names
-from bakegen.expressions import FreeText, Scope, explain_failure, text_mistake
+from bakegen.expressions import Failure, FreeText, Scope, explain_failure, text_mistake
 from bakegen.model import FileRule, Manifest, Parent, Target, as_written
 from bakegen.output import OutputFile, path_problems
 from bakegen.paths import folders_of, leaves, path_mistake
@@ -292,18 +292,19 @@ class _Renderer:
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in shown]
             if frames:
                 file, line = frames[-1].filename, frames[-1].lineno or 0
-        hint = failure.hint
         if isinstance(error, TemplateNotFound):
-            hint = _template_hint(str(error.message), self.project.loader.list_templates())
+            failure = _explain_missing(str(error.message), failure, self.project.loader.list_templates())
             if not file:
-                return manifest.source.problem(failure.code, failure.message, origin, hint=hint)
+                return manifest.source.problem(failure.code, failure.message, origin, hint=failure.hint)
         source = ""
         if file:
             lines = Path(file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
             source = lines[line - 1] if 0 < line <= len(lines) else ""
         position = Position(shown.get(file, template), line)
-        problem = Problem(code=failure.code, message=failure.message, position=position, source=source, hint=hint)
-        return narrowed(problem, failure.pattern)
+        problem = Problem(
+            code=failure.code, message=failure.message, position=position, source=source, hint=failure.hint
+        )
+        return narrowed(problem, *failure.patterns)
 
     def side_files(
         self, manifest: Manifest, rule: FileRule, scope: Scope, dockerfile: str, targets: Sequence[Target]
@@ -430,8 +431,12 @@ def _with_header(text: str, manifest: Manifest, template: str) -> str:
     return "\n".join([*directives, note, *lines])
 
 
-def _template_hint(template: str, known: Iterable[str]) -> str:
-    """Return the nearest template, compared without the ending that most have in common."""
+def _explain_missing(template: str, failure: Failure, known: Iterable[str]) -> Failure:
+    """Say why there is no such template, or which is nearest, compared without the ending that most have in common."""
+    mistake = path_mistake(template)
+    if mistake:
+        return replace(failure, code="unsafe-path", message=f'the path "{template}" {mistake}')
     stems = {name.removesuffix(".j2").removesuffix(".Dockerfile"): name for name in known}
     near = difflib.get_close_matches(template.removesuffix(".j2").removesuffix(".Dockerfile"), stems, n=1)
-    return f'did you mean "{stems[near[0]]}"?' if near else f"write templates/{template}, or name another one"
+    hint = f'did you mean "{stems[near[0]]}"?' if near else f"write templates/{template}, or name another one"
+    return replace(failure, hint=hint)
