@@ -58,6 +58,13 @@ class ProblemFormat(StrEnum):
     github = "github"
 
 
+class Tool(StrEnum):
+    """What reads a bake file."""
+
+    buildx = "buildx"
+    hcl2 = "hcl2"
+
+
 Images = Annotated[
     list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Image families; all of them if left out.")
 ]
@@ -223,6 +230,26 @@ def explain(
         _print_json(explanation.as_data(graph))
     else:
         _print(explanation.as_text())
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    tool: Annotated[
+        Tool | None, typer.Option("--with", help="What reads the file; buildx if there is one, else python-hcl2.")
+    ] = None,
+) -> None:
+    """Compare what bake reads in docker-bake.hcl with what the manifests say; neither daemon nor network is needed."""
+    from bakegen.bake import BAKE_FILE
+    from bakegen.project import find_root
+    from bakegen.verify import find_tool, judge, read_content
+
+    project = _load(find_root(context.obj))
+    buildx = find_tool(project.graph, tool)
+    content = read_content(project.root)
+    _say(f"{BAKE_FILE} is read by {f'buildx {buildx.text}' if buildx else 'python-hcl2'}")
+    targets, groups = judge(project.graph, content, buildx)
+    _say(f"{_count(targets, 'target')} and {_count(groups, 'group')} are what the manifests say")
 
 
 @app.command()
