@@ -8,9 +8,10 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from posixpath import dirname
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ class Wanted:
     image: str = ""
     release: str = ""
     values: Mapping[str, str] | None = None
+    at: tuple[str, ...] = ()  # the axes whose value the manifest says itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +144,50 @@ class _Expander:
                 if self.exists(release, point, scope):
                     points.append((point, scope))
         if not points and not self.problems:
+            reasons = dict.fromkeys(absent.reason for absent in self.absent if absent.release == release.name)
             self.report(
                 "empty-release",
-                f'release "{release.name}" has no target: everything is excluded',
+                f"{self.called_release(release)} has no target: {'; '.join(list(reasons)[:3])}",
                 release.path,
                 "`when` or `exclude` leaves nothing of it; remove the release or loosen them",
                 at_key=True,
             )
         called = self.called(release, points)
         for (point, scope), names in zip(points, called, strict=True):
-            with self.collecting():
+            try:
                 yield self.draft(release, point, scope, names)
+            except BakegenError:
+                self.diagnose(release, point, scope, names)
+
+    def diagnose(
+        self, release: Release, point: dict[str, AxisValue], scope: Scope, names: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """Collect all mistakes of a target that could not be made, not just the first."""
+        scope.add({"folder": ""})  # should the Dockerfile's path be the mistake
+        texts = {axis: value.name for axis, value in point.items()}
+        work: list[Callable[[], object]] = [
+            lambda: self.output_path(scope, release.dockerfile),
+            lambda: self.plain(scope, release.template, "a template"),
+            lambda: self.context(scope, release.context),
+            *(partial(self.named_context, scope, value) for value in release.contexts.values()),
+            *(partial(scope.text, value) for value in release.tags),
+            lambda: self.tags(release, point, scope, names),
+            *(partial(scope.text, registry.repository) for registry in self.manifest.registries),
+            lambda: self.repositories(scope),
+            *(partial(scope.text, value) for value in self.merged_args(release, point).values() if value),
+            *(partial(scope.text, value) for value in (*release.labels.values(), *release.annotations.values())),
+            *(partial(scope.text, value) for value in (*release.secrets, *release.ssh, *release.attest)),
+            *(partial(scope.text, value) for value in (*release.cache_from, *release.cache_to)),
+            *(partial(scope.data, value) for value in release.bake.values()),
+            *(partial(list, self.wanted(replace(release, parents=(rule,)), texts, scope)) for rule in release.parents),
+        ]
+        for attempt in work:
+            with self.collecting():
+                attempt()
+
+    def called_release(self, release: Release) -> str:
+        """Return how messages call a release; a family without releases has none."""
+        return f'release "{release.name}"' if release.path[0] == "releases" else f'image "{release.name}"'
 
     def unavailable(self, release: Release) -> dict[str, tuple[str, str]]:
         """Return the names that exist, but not in the expressions of this release, and why."""
@@ -295,7 +330,7 @@ class _Expander:
             said = "; ".join(f"{owner} has {', '.join(allowed)}" for owner, allowed in limits)
             self.report(
                 "no-platform",
-                f'no platform is left for release "{release.name}": {said}',
+                f"no platform is left for {self.called_release(release)}: {said}",
                 release.path,
                 "exclude the combination, or give the values a platform in common",
                 at_key=True,
@@ -310,7 +345,9 @@ class _Expander:
         """Return a path that holds no variable and stays in its folder."""
         text = scope.text(expression)
         mistake = (
-            f"{what} cannot depend on a variable, which is free until bake time" if "\0" in text else path_mistake(text)
+            f"depends on a variable, which is free until bake time; {what} cannot"
+            if "\0" in text
+            else path_mistake(text)
         )
         if mistake:
             shown = as_written(text)
@@ -335,20 +372,26 @@ class _Expander:
         for pattern in release.tags:
             if names:
                 base = {axis: value.name for axis, value in point.items()}
+                unavailable = self.unavailable(release)
 
                 def evaluate(
-                    chosen: Mapping[str, str], pattern: Expression = pattern, base: Mapping[str, str] = base
+                    chosen: Mapping[str, str],
+                    pattern: Expression = pattern,
+                    base: Mapping[str, str] = base,
+                    unavailable: Mapping[str, tuple[str, str]] = unavailable,
                 ) -> str:
                     texts = {**base, **{axis: name or EMPTY_NAME for axis, name in chosen.items()}}
                     fixed = {key: scope.lookup(key) for key in ("release", "target", "platforms", "folder")}
-                    return self.names.scope({**self.names.variables, **fixed, **texts}, point, {}).text(pattern)
+                    return self.names.scope({**self.names.variables, **fixed, **texts}, point, unavailable).text(
+                        pattern
+                    )
 
                 found = expand_pattern(names, evaluate)
             else:
                 found = [scope.text(pattern) or "latest"]
             for tag in found:
-                if not is_tag(with_defaults(tag, self.manifest.variables)):
-                    shown = as_written(tag)
+                shown = with_defaults(tag, self.manifest.variables)
+                if not is_tag(shown):
                     self.report(
                         "invalid-tag",
                         f'"{shown}" is no tag that Docker accepts',
@@ -374,11 +417,15 @@ class _Expander:
         return tuple(found) or (self.manifest.image,)
 
     def args(self, release: Release, point: Mapping[str, AxisValue], scope: Scope) -> dict[str, str]:
+        merged = self.merged_args(release, point)
+        return {name: scope.text(value) for name, value in merged.items() if value is not None}
+
+    def merged_args(self, release: Release, point: Mapping[str, AxisValue]) -> dict[str, Expression | None]:
+        """Return the image's build args, over them those of axis values, over them the release's."""
         merged = dict(release.args)
         for value in point.values():
             merged |= value.args
-        merged |= release.own_args
-        return {name: scope.text(value) for name, value in merged.items() if value is not None}
+        return {**merged, **release.own_args}
 
     def texts(self, scope: Scope, content: Mapping[str, Expression]) -> dict[str, str]:
         return {name: scope.text(value) for name, value in content.items()}
@@ -389,9 +436,8 @@ class _Expander:
                 continue
             if rule.outside is None:
                 at = {axis: scope.text(value) for axis, value in rule.at.items()}
-                yield Wanted(
-                    rule.path, image=rule.image or self.manifest.image, release=rule.release, values={**texts, **at}
-                )
+                image = rule.image or self.manifest.image
+                yield Wanted(rule.path, image=image, release=rule.release, values={**texts, **at}, at=tuple(at))
                 continue
             reference = scope.text(rule.outside).strip()
             if not reference:
@@ -399,7 +445,7 @@ class _Expander:
             if reference != "scratch" and not is_reference(with_defaults(reference, self.manifest.variables)):
                 self.report(
                     "invalid-reference",
-                    f'"{reference}" is no image that Docker accepts',
+                    f'"{as_written(reference)}" is no image that Docker accepts',
                     rule.path,
                     "an image is written REPOSITORY:TAG in lower case, such as debian:12-slim",
                 )

@@ -133,13 +133,17 @@ def _in_parts(groups: Sequence[Group], order: dict[str, int]) -> Iterator[Group]
 
 
 def _collision(group: Group, wish: _Wish, first: _Wish | None) -> Problem:
+    hint = "rename one of them: bake has one namespace for groups and targets"
     if first is None:
-        message = f'the {group.kind} "{group.name}" would hide the target of that name'
-        hint = "rename one of them: bake would build the group"
+        message = f"{_called(group.kind, group.name)} would hide the target of that name"
+    elif first.kind == "default":
+        message, hint = '"default" is the group of all that is published', "choose another name"
     else:
         place = first.manifest.source.place(first.path).key
-        message = (
-            f'the {group.kind} "{group.name}" and the {first.kind} at {place} would both be the group "{group.name}"'
-        )
-        hint = "rename one of them: bake has one namespace for groups"
+        message = f'{_called(group.kind, group.name)} and {_called(first.kind, "")} at {place} would both be the group "{group.name}"'
     return wish.manifest.source.problem("group-collision", message, wish.path, hint=hint, at_key=True)
+
+
+def _called(kind: GroupKind, name: str) -> str:
+    words = "the group" if kind == "own" else f"the {kind}"
+    return f'{words} "{name}"' if name else words

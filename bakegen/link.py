@@ -15,7 +15,7 @@ from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean
 from bakegen.expand import Draft, Expansion, Wanted, word
 from bakegen.graph import Graph
 from bakegen.groups import make_groups
-from bakegen.model import Manifest, Parent, Target, with_defaults
+from bakegen.model import Manifest, Parent, Release, Target, with_defaults
 from bakegen.references import familiar
 from bakegen.source import KeyPath
 
@@ -80,13 +80,10 @@ class _Linker:
             clash = first.setdefault(word(manifest.image).lower(), manifest)
             if clash is not manifest:
                 place = clash.source.place(("image",)).value
-                self.report(
-                    manifest,
-                    "name-collision",
-                    f'image "{manifest.image}" has the same name in the bake file as the one at {place}',
-                    ("image",),
-                    "rename one of them",
-                )
+                message = f'image "{manifest.image}" is already declared at {place}'
+                if clash.image != manifest.image:
+                    message = f'images "{manifest.image}" and "{clash.image}" ({place}) have one name in the bake file'
+                self.report(manifest, "name-collision", message, ("image",), "rename one of them")
         self.stop_if_problems()
 
     def link(self) -> None:
@@ -97,10 +94,12 @@ class _Linker:
             target = replace(target, parents=tuple(parent for parent in parents if parent))
             clash = first.setdefault(target.name, target)
             if clash is not target:
+                other = self.manifests[clash.image]
+                place = other.source.place(_differing_path(other, clash, target)).key
                 self.report(
                     manifest,
                     "name-collision",
-                    f'{_describe(target)} and {_describe(clash)} at {self.place(clash)} would both be called "{target.name}"',
+                    f'{_describe(target)} and {_describe(clash)} ({place}) would both be called "{target.name}"',
                     _differing_path(manifest, target, clash),
                     "rename one of the values: names keep letters, digits, `_` and `-` only",
                     at_key=True,
@@ -135,6 +134,8 @@ class _Linker:
             )
             return None
         values = wanted.values or {}
+        if self.wrong_axes(manifest, wanted, family, release):
+            return None
         lacking = [axis for axis in release.axes if axis not in values]
         if lacking:
             self.report(
@@ -161,7 +162,31 @@ class _Linker:
             reference = with_defaults(reference, family.variables)
         return Parent(reference, found.name, wanted.path)
 
+    def wrong_axes(self, manifest: Manifest, wanted: Wanted, family: Manifest, release: Release) -> bool:
+        """Report what `at` says of axes and values that the parent does not have."""
+        wrong = False
+        for name in wanted.at:
+            path = (*wanted.path, "at", name)
+            if name not in release.axes:
+                hint = did_you_mean(name, release.axes) or "it spans no axis"
+                message = f'release "{release.name}" does not span an axis "{name}"'
+                self.report(manifest, "unknown-axis", message, path, hint, at_key=True)
+                wrong = True
+                continue
+            value = (wanted.values or {})[name]
+            known = [other.name for other in family.axis(name).values]
+            if value not in known:
+                message = f'axis "{name}" has no value "{value}"'
+                self.report(manifest, "unknown-value", message, path, did_you_mean(value, known))
+                wrong = True
+        return wrong
+
     def why_absent(self, wanted: Wanted, point: Mapping[str, str]) -> str:
+        for axis, value in point.items():
+            family = self.manifests[wanted.image]
+            if value not in {other.name for other in family.axis(axis).values}:
+                place = family.source.place(("axes", axis)).key
+                return f': axis "{axis}" of "{family.image}" has no value "{value}" ({place})'
         for expansion in self.expansions:
             for absent in expansion.absent:
                 if (absent.image, absent.release, absent.values) == (wanted.image, wanted.release, point):
@@ -188,14 +213,13 @@ class _Linker:
             names = [first, *(edge[0] for edge in circle)]
             target = self.targets[first]
             path = next(parent.path for parent in target.parents if parent.target in loop)
-            chain = " <- ".join(dict.fromkeys(self.targets[name].release for name in names))
-            self.report(
-                self.manifests[target.image],
-                "parent-cycle",
-                f"releases are built from each other: {chain} <- {target.release}",
-                path,
-                "a release cannot be its own parent; break the circle",
+            chain = " <- ".join(
+                [*dict.fromkeys(_full_name(self.targets[name], target) for name in names), target.release]
             )
+            message = f"releases are built from each other: {chain}"
+            if len(loop) == 1:
+                message = f'release "{target.release}" is built from itself'
+            self.report(self.manifests[target.image], "parent-cycle", message, path, "break the circle")
 
     def check_platforms(self) -> None:
         for target in self.targets.values():
@@ -232,7 +256,7 @@ class _Linker:
                         "tag-collision",
                         f'the tag "{reference}" is claimed by {_describe(target)} and by {_describe(other)} ({where})',
                         path,
-                        _tag_hint(target, other),
+                        _tag_hint(target, other, repository),
                     )
 
     def check_caches(self) -> None:
@@ -266,7 +290,14 @@ def _cache_place(cache: str) -> tuple[str, ...]:
     return kind, *(f"{key}={fields[key]}" for key in keys if key in fields)
 
 
-def _tag_hint(target: Target, other: Target) -> str:
+def _full_name(target: Target, beside: Target) -> str:
+    """Return the release of a target, with its image if that is another one."""
+    return target.release if target.image == beside.image else f"{target.image}:{target.release}"
+
+
+def _tag_hint(target: Target, other: Target, repository: str) -> str:
+    if repository.startswith("BAKEGEN_REGISTRY/"):
+        return "with BAKEGEN_REGISTRY, repositories go by their last part: give one of them another, or another tag"
     differing = [axis for axis in target.values if other.values.get(axis) != target.values[axis]]
     if target.release == other.release and target.image == other.image and differing:
         return f"let the pattern tell them apart, for example with {{{{ {differing[0]} }}}}"

@@ -22,6 +22,7 @@ from bakegen.model import Absent, Target
 if TYPE_CHECKING:
     from bakegen.graph import Group
 
+_REASONS = 3  # why nothing matches: more would not be read
 FIXED_KEYS = ("image", "release", "platform", "target", "group")
 
 
@@ -67,16 +68,16 @@ class Selector:
         said = " ".join(term.text for term in self.terms)
         if not self.targets:
             return Problem(code="empty-selection", message="there are no targets", hint="add a manifest to manifest/")
+        reasons: dict[str, str] = {}
         for absent in self.absent:
             here = {**absent.values, "release": absent.release, "image": absent.image}
-            positive = [term for term in self.terms if not term.negated]
-            if positive and all(_names(term.text, here.get(term.key)) for term in positive):
+            meant = any(not term.negated for term in self.terms)
+            if meant and all(_names(term.text, here.get(term.key)) is not term.negated for term in self.terms):
                 shown = " ".join([absent.release, *(f"{axis}={value}" for axis, value in absent.values.items())])
-                return Problem(
-                    code="empty-selection",
-                    message=f"nothing matches {said}",
-                    hint=f"{shown} does not exist: {absent.reason}",
-                )
+                reasons.setdefault(absent.reason, f"{shown} does not exist: {absent.reason}")
+        if reasons:
+            hint = "; ".join(list(reasons.values())[:_REASONS])
+            return Problem(code="empty-selection", message=f"nothing matches {said}", hint=hint)
         kept: list[Term] = []
         for term in self.terms:
             if not self._agreed([*kept, term]):
@@ -94,7 +95,7 @@ class Selector:
 
 def _names(text: str, value: str | None) -> bool:
     """Return whether a word could mean `value`."""
-    _, equals, values = text.partition("=")
+    _, equals, values = text.removeprefix("!").partition("=")
     return value is not None and any(_matches(part, value) for part in (values if equals else text).split(","))
 
 
@@ -122,6 +123,8 @@ class _UnknownWordError(Exception):
         self.hint = hint
 
 
+_USAGE = "write a word such as runtime, or KEY=VALUE such as python=3.9"
+
 Index = Mapping[str, Mapping[str, set[str]]]  # key -> value -> target names
 
 
@@ -143,10 +146,14 @@ def _term(text: str, index: Index, everything: set[str]) -> Term:
     negated = key.endswith("!")
     key = key.removesuffix("!")
     if not equals:
+        if not text.removeprefix("!"):
+            raise _UnknownWordError(f'"{text}" picks nothing', _USAGE)
         if text.startswith("!"):
             term = _bare(text[1:], index)
             return Term(text, term.key, frozenset(everything - term.names), negated=True)
         return _bare(text, index)
+    if not key or not values:
+        raise _UnknownWordError(f'"{text}" lacks {"a value" if key else "a key"}', _USAGE)
     if key not in index:
         raise _UnknownWordError(f'"{text}": there is nothing called "{key}"', did_you_mean(key, index))
     names: set[str] = set()
