@@ -14,8 +14,10 @@ from typing import Any
 from bakegen.model import split_references
 
 WIDTH = 110
+_MANY = WIDTH // 3  # a list of more items is longer than a line, since an item takes a character, a comma and a space
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TABLE = str.maketrans(_ESCAPES | {chr(c): f"\\u{c:04x}" for c in (*range(32), 127) if chr(c) not in _ESCAPES})
+_SPECIAL = re.compile(r'[\x00-\x1f\x7f"\\]|[$%]\{')  # what cannot stand in a quoted string as it is; most text has none
 _OPENING = re.compile(r'(?P<marks>[$%]+)\{(?:(?P<name>[^{}$%"\\]*)\})?')
 
 
@@ -36,7 +38,7 @@ class Name:
 
 def literal(text: str) -> str:
     """Return the inside of a quoted string that means `text`; `${` and `%{` would otherwise interpolate."""
-    return _OPENING.sub(_escaped, text.translate(_TABLE))
+    return _OPENING.sub(_escaped, text.translate(_TABLE)) if _SPECIAL.search(text) else text
 
 
 def _escaped(opening: re.Match[str]) -> str:
@@ -74,22 +76,31 @@ def write(value: Any, names: Mapping[str, str], indent: int = 0) -> str:
         case str():
             return quoted(value, names)
         case Call():
-            flat = f"{value.function}({', '.join(write(item, names) for item in value.arguments)})"
-            if _fits(flat, indent):
-                return flat
+            if not any(map(_is_long, value.arguments)):
+                flat = f"{value.function}({', '.join(write(item, names) for item in value.arguments)})"
+                if _fits(flat, indent):
+                    return flat
             *first, last = value.arguments
             opening = "".join([f"{value.function}(", *(f"{write(item, names)}, " for item in first)])
             if isinstance(last, list | tuple) and _fits(f"{opening}[", indent):
                 return f"{opening}{_lines('[', last, ']', names, indent)})"
             return _lines(f"{value.function}(", value.arguments, ")", names, indent)
         case list() | tuple():
-            flat = f"[{', '.join(write(item, names) for item in value)}]"
-            return flat if _fits(flat, indent) else _lines("[", value, "]", names, indent)
+            if not _is_long(value):
+                flat = f"[{', '.join(write(item, names) for item in value)}]"
+                if _fits(flat, indent):
+                    return flat
+            return _lines("[", value, "]", names, indent)
         case Mapping():
             inner = " " * (indent + 2)
             lines = [f"{inner}{_key(key, names)} = {write(item, names, indent + 2)}" for key, item in value.items()]
             return "\n".join(["{", *lines, f"{' ' * indent}}}"])
     raise TypeError(f"{type(value).__name__} has no HCL form")
+
+
+def _is_long(value: Any) -> bool:
+    """Return whether a list cannot fit on a line: that is known without writing its thousands of items twice."""
+    return isinstance(value, list | tuple) and len(value) > _MANY
 
 
 def _fits(text: str, indent: int) -> bool:
