@@ -7,7 +7,7 @@ This module and `render` are the only users of Jinja.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
@@ -237,6 +237,10 @@ class _Environment(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
         self.filters.update(major=_major, minor=_minor, quoted=_quoted)
         self.globals.update(fail=_fail)
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> dict[str, Any]:
+        """Return Jinja's own names as a plain dict: it is copied for every evaluation, and a ChainMap copies slowly."""
+        return {**self.globals, **(d or {})}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, Value) and obj.has_property(attribute):
