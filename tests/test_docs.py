@@ -96,6 +96,13 @@ def alike(shown: Sequence[str], real: Sequence[str]) -> bool:
     )
 
 
+def expect_same(shown: str, real: str, where: str = "") -> None:
+    """Fail with the difference of two texts (an assertion would cut it short)."""
+    lines = difflib.unified_diff(shown.splitlines(), real.splitlines(), "shown", "real", lineterm="")
+    if difference := "\n".join(lines):
+        pytest.fail(f"{where}\n{difference}", pytrace=False)
+
+
 def bakes(root: Path, command: str) -> tuple[str, int]:
     """Run `[NAME=VALUE…] docker buildx bake … --print`; return the bake definition, or the error."""
     assert BUILDX
@@ -132,8 +139,7 @@ def replay(text: str, folder: Path) -> str:
         if agree(shown, real):
             return
         if any(SKIPPED in line for line in shown):
-            difference = "\n".join(difflib.unified_diff(list(shown), list(real), "shown", "real", lineterm=""))
-            pytest.fail(f"line {start + 1} and below: not what is shown, and lines are skipped\n{difference}")
+            expect_same("\n".join(shown), "\n".join(real), f"from line {start + 1} on, where lines are skipped")
         new[start + shift : start + shift + len(shown)] = real
         shift += len(real) - len(shown)
 
@@ -175,7 +181,7 @@ def test_commands_and_files_of_a_document_are_real(document: Path, tmp_path: Pat
         document.write_text(real)
         written = real
 
-    assert real.splitlines() == written.splitlines()
+    expect_same(written, real)
 
 
 def test_the_reference_is_made_from_the_schema(update_golden: bool) -> None:
@@ -187,7 +193,7 @@ def test_the_reference_is_made_from_the_schema(update_golden: bool) -> None:
         file.write_text(f"{introduction}{mark}{made}")
         written = made
 
-    assert made.splitlines() == written.splitlines()
+    expect_same(written, made)
 
 
 @each_document
