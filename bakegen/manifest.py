@@ -6,13 +6,14 @@ can be looked up within the manifest has been, or a `BakegenError` with every pr
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bakegen.attributes import ATTRIBUTES, OLDEST_BUILDX, fits
-from bakegen.errors import BakegenError, Code, Problem, did_you_mean
+from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean, fail
 from bakegen.expressions import Condition, Expression, tree
 from bakegen.model import (
     Axis,
@@ -28,12 +29,12 @@ from bakegen.model import (
 )
 from bakegen.paths import leaves, path_mistake, relative
 from bakegen.platforms import platform_mistake
-from bakegen.schema import check_schema
+from bakegen.schema import TYPES, check_schema, found, type_hint
 from bakegen.source import KeyPath, Source, check_mapping, include, load_source
 
 # Names that mean something in expressions and templates already.
 RESERVED = frozenset(
-    "image release target platform platforms args parents parent folder fail range dict cycler joiner namespace "
+    "image release target group platform platforms args parents parent folder fail range dict cycler joiner namespace "
     "true false none True False None and or not in is if else loop self super caller varargs kwargs".split()
 )
 
@@ -83,11 +84,19 @@ def _input_file(source: Source, text: str, path: KeyPath, folder: Path, root: Pa
         raise BakegenError([source.problem("unsafe-path", f'the path "{text}" {mistake}', path)])
     file = folder / text
     if not file.exists():
-        hint = f"{what} is looked up in {relative(folder, root)}/"
+        hint = _nearest_file(folder, text) or f"{what} is looked up in {relative(folder, root)}/"
         raise BakegenError([source.problem("missing-file", f'there is no file "{text}"', path, hint=hint)])
     if leaves(root, file):
         raise BakegenError([source.problem("unsafe-path", f'"{text}" is a link that leads out of the project', path)])
     return file
+
+
+def _nearest_file(folder: Path, text: str) -> str:
+    """Return a hint that names the file in the same folder whose name is nearest."""
+    place = (folder / text).parent
+    names = [file.name for file in place.iterdir()] if place.is_dir() else []
+    near = difflib.get_close_matches(Path(text).name, names, n=1, cutoff=0.75)
+    return f'did you mean "{(Path(text).parent / near[0]).as_posix()}"?' if near else ""
 
 
 class _Builder:
@@ -167,6 +176,7 @@ class _Builder:
 
     def variables(self) -> dict[str, Variable]:
         prefix = "".join(c if c.isalnum() else "_" for c in self.content["image"]).upper()
+        prefix = f"IMAGE_{prefix}" if prefix[0].isdigit() else prefix  # HCL's names begin with a letter
         variables = {}
         for name, value in self.content.get("variables", {}).items():
             path = ("variables", name)
@@ -251,6 +261,10 @@ class _Builder:
 
     def axis(self, name: str, declared: Mapping[str, Any] | None, rules: Iterable[Any]) -> Axis:
         content = self.content["axes"][name]
+        for key, declaration in (declared or {}).items():
+            if "default" in declaration:
+                path = ("properties", name, key, "default")
+                self.check_type(f'the default of "{key}"', declaration["default"], declaration["type"], path)
         values = [self.value(name, value, declared) for value in content]
         seen: dict[str, AxisValue] = {}
         for value in values:
@@ -273,14 +287,11 @@ class _Builder:
             declared = rule if isinstance(rule, dict) else {"name": rule}
             wanted = declared.get("for", [])
             values = tuple(str(item) for item in (wanted if isinstance(wanted, list) else [wanted]))
-            for value in values:
+            for number, value in enumerate(values):
                 if value not in known:
-                    self.report(
-                        "unknown-value",
-                        f'axis "{axis}" has no value "{value}"',
-                        (*path, "for"),
-                        did_you_mean(value, known),
-                    )
+                    here = (*path, "for", number) if isinstance(wanted, list) else (*path, "for")
+                    message = f'axis "{axis}" has no value "{value}"'
+                    self.report("unknown-value", message, here, did_you_mean(value, known))
             where = (*path, "name") if isinstance(rule, dict) else path
             yield NameRule(Expression(str(declared["name"]), where), values)
 
@@ -329,8 +340,8 @@ class _Builder:
                     did_you_mean(name, declared),
                     at_key=True,
                 )
-            elif not _has_type(given[name], declared[name]["type"]):
-                self.report("wrong-type", f'property "{name}" must be of type {declared[name]["type"]}', (*path, name))
+            else:
+                self.check_type(f'property "{name}"', given[name], declared[name]["type"], (*path, name))
         for name, declaration in declared.items():
             if declaration.get("required") and name not in given:
                 self.report(
@@ -340,6 +351,13 @@ class _Builder:
                     declaration.get("description", "it is declared as required"),
                     at_key=True,
                 )
+
+    def check_type(self, owner: str, value: Any, kind: str, path: KeyPath) -> None:
+        """Report a property whose value is not of the declared type."""
+        if not _has_type(value, kind):
+            word = _PROPERTY_TYPES[kind][1]
+            message = f"{owner} must be {TYPES[word]}, not {found(value)}"
+            self.report("wrong-type", message, path, type_hint([word], value))
 
     def data(self) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -356,14 +374,8 @@ class _Builder:
             files = sorted(file for file in place.iterdir() if file.suffix in {".yml", ".yaml", ".json"})
             return {file.stem: self.data_of(file) for file in files}
         if leaves(self.root, place):
-            raise BakegenError(
-                [
-                    Problem(
-                        code="unsafe-path",
-                        message=f'"{relative(place, self.root)}" is a link that leads out of the project',
-                    )
-                ]
-            )
+            position = Position(relative(place, self.root))
+            raise fail("unsafe-path", "is a link that leads out of the project", position=position)
         source = load_source(place, relative(place, self.root))
         self.inputs.append(source.file)
         return source.content
@@ -384,14 +396,13 @@ class _Builder:
                     )
                     continue
                 words = [str(item) for item in (value if isinstance(value, list) else [value])]
-                for word in words:
+                for number, word in enumerate(words):
                     if not fnmatch.filter(known[key], word):
-                        self.report(
-                            "unknown-value",
-                            f'{key} has no value "{word}"',
-                            (*path, key),
-                            did_you_mean(word, known[key]),
-                        )
+                        here = (*path, key, number) if isinstance(value, list) else (*path, key)
+                        message = f'axis "{key}" has no value "{word}"'
+                        if key == "release":
+                            message = f'there is no release "{word}"'
+                        self.report("unknown-value", message, here, did_you_mean(word, known[key]))
                 patterns[key] = tuple(words)
             if not patterns and len(entry) == 1:
                 self.report(
@@ -433,10 +444,11 @@ class _Builder:
 
         spans = self.spans(path, own, axes)
         publish = setting("publish")[0] is not False
+        called = f'release "{name}"' if path else f'image "{name}"'
         if setting("from")[0] is None:
             self.report(
                 "missing-key",
-                f'release "{name}" has no "from"',
+                f'{called} has no "from"',
                 path,
                 "say which image or release it is built from",
                 at_key=True,
@@ -444,7 +456,7 @@ class _Builder:
         if publish and setting("tags")[0] is None:
             self.report(
                 "missing-key",
-                f'release "{name}" has no "tags"',
+                f'{called} has no "tags"',
                 path,
                 "say what its images are called, or `publish: false`",
                 at_key=True,
@@ -513,14 +525,10 @@ class _Builder:
                 yield ParentRule("", item, {}, None, None, place)
             elif item is not None:
                 if item != "scratch" and not any(mark in item for mark in ("{{", "{%", ":", "/", "@")):
-                    self.report(
-                        "unknown-release",
-                        f'there is no release "{item}"',
-                        place,
-                        f"{did_you_mean(item, releases)}; an outside image is written with its tag, {item}:latest".removeprefix(
-                            "; "
-                        ),
-                    )
+                    known = did_you_mean(item, releases) if "releases" in self.content else ""
+                    outside = f"an image from outside is written with its tag: {item}:latest"
+                    hint = f"{known} Else, {outside}" if known.endswith("?") else outside
+                    self.report("unknown-release", f'there is no release "{item}"', place, hint)
                 yield ParentRule("", "", {}, Expression(item, place), None, place)
 
     def bake_attributes(self, path: KeyPath, own: Mapping[str, Any], buildx: tuple[int, int]) -> dict[str, Any]:
@@ -559,7 +567,9 @@ class _Builder:
                         at_key=True,
                     )
                 elif not fits(attribute, value):
-                    self.report("wrong-type", f'"{name}" must be a {attribute.kind}', here)
+                    words, kind = _ATTRIBUTE_TYPES[attribute.kind]
+                    message = f'"{name}" must be {words}, not {found(value)}'
+                    self.report("wrong-type", message, here, type_hint([kind], value))
                 merged[name] = tree(value, here)
         return merged
 
@@ -583,6 +593,23 @@ class _Builder:
         return {key: None if value is None else Expression(str(value), (*path, key)) for key, value in content.items()}
 
 
+# How the types of declared properties are read, and what the schema calls them.
+_PROPERTY_TYPES: Mapping[str, tuple[type, str]] = {
+    "string": (str, "string"),
+    "boolean": (bool, "boolean"),
+    "integer": (int, "integer"),
+    "list": (list, "array"),
+    "mapping": (dict, "object"),
+}
+
+
 def _has_type(value: Any, kind: str) -> bool:
-    expected = {"string": str, "boolean": bool, "integer": int, "list": list, "mapping": dict}[kind]
-    return isinstance(value, expected) and not (kind == "integer" and isinstance(value, bool))
+    return isinstance(value, _PROPERTY_TYPES[kind][0]) and not (kind == "integer" and isinstance(value, bool))
+
+
+_ATTRIBUTE_TYPES: Mapping[str, tuple[str, str]] = {
+    "text": ("text", "string"),
+    "flag": ("true or false", "boolean"),
+    "list": ("a list of texts", "array"),
+    "map": ("a mapping of texts", "object"),
+}

@@ -7,7 +7,9 @@ the only list of keys and types; it is also what editors and docs/manifest.md us
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -38,7 +40,7 @@ def check_schema(source: Source) -> list[Problem]:
     return problems
 
 
-_TYPES = {
+TYPES = {
     "object": "a mapping",
     "array": "a list",
     "string": "text",
@@ -71,10 +73,9 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
                     yield source.problem("missing-key", f'{subject} has no "{key}"', path, hint=hint, at_key=bool(path))
         case "type":
             allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-            wanted = " or ".join(_TYPES[kind] for kind in allowed)
-            yield source.problem(
-                "wrong-type", f"{subject} must be {wanted}, not {_found(value)}", path, hint=_type_hint(allowed, value)
-            )
+            wanted = " or ".join(TYPES[kind] for kind in allowed)
+            message = f"{subject} must be {wanted}, not {found(value)}"
+            yield source.problem("wrong-type", message, path, hint=type_hint(allowed, value))
         case "enum":
             yield source.problem(
                 "wrong-value",
@@ -83,15 +84,7 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
                 hint=did_you_mean(str(value), error.validator_value),
             )
         case "pattern":
-            # `propertyNames` reports the mapping's path; the instance is the key.
-            in_names = "propertyNames" in error.absolute_schema_path
-            yield source.problem(
-                "wrong-value",
-                f'"{value}" is not a name that {subject} can have' if in_names else f'{subject} cannot be "{value}"',
-                (*path, value) if in_names else path,
-                hint=f"it must match {error.validator_value}",
-                at_key=in_names,
-            )
+            yield _translate_pattern(source, error, path, subject)
         case "uniqueItems":
             seen: list[Any] = []
             for index, item in enumerate(value):
@@ -115,7 +108,41 @@ def _subject(path: KeyPath) -> str:
     return f"item {path[-1] + 1} of {name}" if isinstance(path[-1], int) else name
 
 
-def _found(value: Any) -> str:
+def _translate_pattern(source: Source, error: Any, path: KeyPath, subject: str) -> Problem:
+    value, pattern = error.instance, error.validator_value
+    if path and path[-1] in {"username", "password"}:
+        # What stands there may be the secret itself: neither it nor its line is shown.
+        message = f"{subject} is the name of an environment variable, not the {path[-1]} itself"
+        problem = source.problem("wrong-value", message, path, hint="such as DOCKER_USER, DOCKER_PASSWORD")
+        return replace(problem, source="")
+    rule = RULES.get(pattern, f"it must match {pattern}")
+    words = re.sub(r"[^A-Za-z0-9]+", "-", value).strip("-")
+    ideas = (
+        value.upper(),
+        value.lower(),
+        *(f(words.replace("-", c)) for c in "-_" for f in (str, str.lower, str.upper)),
+    )
+    better = next((idea for idea in ideas if idea != value and re.search(pattern, idea)), "")
+    hint = f'write "{better}": {rule}' if better else rule
+    if "propertyNames" in error.absolute_schema_path:  # they report the mapping's path; the instance is the key
+        message = f'"{value}" is not a name that {subject} can have'
+        return source.problem("wrong-value", message, (*path, value), hint=hint, at_key=True)
+    return source.problem("wrong-value", f'{subject} cannot be "{value}"', path, hint=hint)
+
+
+# The patterns of the schema, in words.
+RULES = {
+    "^[a-z0-9]+(?:[._-][a-z0-9]+)*$": "lower-case letters and digits, joined by single `.`, `_` or `-`",
+    "^0\\.[0-9]+(?:\\.[0-9]+)?$": 'a release of buildx, such as "0.13"',
+    "^\\S+$": "one word without spaces",
+    "^[A-Z][A-Z0-9_]*$": "capital letters, digits and `_`, a letter first",
+    "^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and `_`, no digit first",
+    "^[A-Za-z0-9][A-Za-z0-9_-]*$": "letters, digits, `_` and `-`, none of the last two first",
+}
+
+
+def found(value: Any) -> str:
+    """Return what a value is, for messages."""
     match value:
         case None:
             return "nothing"
@@ -131,11 +158,16 @@ def _found(value: Any) -> str:
             return "a mapping"
 
 
-def _type_hint(allowed: list[str], value: Any) -> str:
-    if "array" in allowed and isinstance(value, str | int):
-        return f"write [{value}]"
-    if "string" in allowed and isinstance(value, bool):
-        return f'write it in quotes: "{str(value).lower()}"'
+def type_hint(allowed: list[str], value: Any) -> str:
+    """Return how to write a value so that it has an allowed type, as far as that can be guessed."""
     if value is None:
         return "give it a value, or remove the key"
+    if "array" in allowed and isinstance(value, str | int):
+        return f"write [{value}]"
+    if "boolean" in allowed and value in ("true", "false"):
+        return f"write {value}, without quotes"
+    if "integer" in allowed and isinstance(value, str) and value.isdigit():
+        return f"write {value}, without quotes"
+    if "string" in allowed and isinstance(value, bool | int):
+        return f'write it in quotes: "{str(value).lower()}"'
     return ""

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from bakegen.errors import BakegenError, Code, Position, Problem, fail
+from bakegen.yaml_mistakes import explain_yaml
 
 KeyPath = tuple[str | int, ...]
 
@@ -213,28 +214,17 @@ def _first_two(text: str) -> Iterator[yaml.Node]:
             return
 
 
-_YAML_HINTS = (
-    ("found character '\\t'", "indent with spaces: YAML does not allow tabs"),
-    ("that cannot start any token", "quote the value, or indent with spaces instead of tabs"),
-    ("while scanning a quoted scalar", "a quote is opened here and never closed"),
-    ("undefined alias", "define the anchor (&name) before it is used (*name)"),
-    ("mapping values are not allowed", "a value that contains `: ` must be quoted"),
-    ("did not find expected key", "check the indentation and the quotes of this line and the one above"),
-    ("did not find expected ',' or", "a bracket opened earlier is not closed"),
-    ("could not find expected ':'", "a key needs a colon and a space after it"),
-)
-
-
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ...]) -> Problem:
-    # An unclosed quote or bracket is reported by libyaml at the end of the file; where it was opened is more useful.
-    opened = error.context_mark is not None and "quoted" in str(error.context)
-    mark = error.context_mark if opened else error.problem_mark or error.context_mark
-    message = " ".join(str(part) for part in (error.context, error.problem) if part)
-    position = _mark_position(name, mark)
-    hint = next((hint for key, hint in _YAML_HINTS if key in message), "")
-    source = lines[position.line - 1] if 0 < position.line <= len(lines) else ""
+    mistake = explain_yaml(error, lines)
+    if mistake is None:
+        return Problem(code="yaml-syntax", message=f"not valid YAML: {error}", position=Position(name))
     return Problem(
-        code="yaml-syntax", message=f"not valid YAML: {message}", position=position, source=source, hint=hint
+        code="yaml-syntax",
+        message=f"not valid YAML: {mistake.message}",
+        position=Position(name, mistake.line + 1, mistake.column + 1),
+        source=lines[mistake.line] if mistake.line < len(lines) else "",
+        length=mistake.length,
+        hint=mistake.hint,
     )
 
 
@@ -283,13 +273,14 @@ class _Reader:
     def _mapping(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
         content: dict[str, Any] = {}
         first: dict[str, yaml.Node] = {}
-        merged: list[yaml.Node] = []
+        merged: list[tuple[yaml.Node, yaml.Node]] = []
         for key_node, value_node in node.value:
             key = self._key(key_node)
             if key is None:
                 continue
             if key == "<<" and key_node.tag == "tag:yaml.org,2002:merge":
-                merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+                values = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+                merged += [(key_node, value) for value in values]
                 continue
             if key in first:
                 line = first[key].start_mark.line + 1
@@ -302,10 +293,11 @@ class _Reader:
                 continue
             first[key] = key_node
             content[key] = self.read(value_node, (*path, key), key_node)
-        for extra in merged:
+        for arrow, extra in merged:
             if not isinstance(extra, yaml.MappingNode):
-                self._report(extra, "yaml-syntax", "`<<` merges mappings, and this is none", "name an anchored mapping")
-            elif id(extra) in self.open:
+                self._report(arrow, "yaml-syntax", "`<<` merges mappings, and this is none", "name an anchored mapping")
+                break
+            if id(extra) in self.open:
                 self._report(extra, "alias-loop", "this mapping merges itself", "repeat the values instead")
             else:
                 self._merge(extra, path, content)
@@ -339,21 +331,22 @@ class _Reader:
             return None
         key = normalized(str(node.value))
         if not node.style and node.tag != "tag:yaml.org,2002:merge" and (_AMBIGUOUS.match(key) or not key):
-            self._report(
-                node, "ambiguous-scalar", f"key {key!s} is not a word in YAML{_reading(key)}", f'write "{key}"'
-            )
+            if key:
+                self._report(node, "ambiguous-scalar", f"key {_reading(key)}", f'write it in quotes: "{key}"')
+            else:
+                self._report(node, "ambiguous-scalar", "there is no key before the colon", 'write it, or ""')
         if any(ord(c) < 32 or ord(c) == 127 for c in key):  # noqa: PLR2004 - the bounds of ASCII control characters
-            self._report(node, "control-character", "a key holds a control character", "remove it")
+            self._report(node, "control-character", f"a key holds {_control(key)}", "remove it")
         return key
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = str(node.value)
         if node.tag.startswith("!") or "python/" in node.tag:
-            self._report(node, "yaml-tag", f"tag {node.tag} is not used in manifests", "remove it")
+            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not used here", "remove it")
             return text
         if node.style:  # quoted or a block: text as it stands
             if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 for c in text):  # noqa: PLR2004 - ASCII control
-                self._report(node, "control-character", "a value holds a control character", "remove it")
+                self._report(node, "control-character", f"a value holds {_control(text)}", "remove it")
             return normalized(text)
         if text in {"", "~", "null"}:
             return None
@@ -362,14 +355,12 @@ class _Reader:
         if _INTEGER.match(text):
             return int(text)
         if _AMBIGUOUS.match(text):
-            self._report(
-                node, "ambiguous-scalar", f"{text} is not text in YAML{_reading(text)}", f'write it in quotes: "{text}"'
-            )
+            self._report(node, "ambiguous-scalar", _reading(text), _quoting(text))
         return normalized(text)
 
     def _check_tag(self, node: yaml.Node, kind: str) -> None:
         if node.tag != f"tag:yaml.org,2002:{kind}":
-            self._report(node, "yaml-tag", f"tag {node.tag} is not used in manifests", "remove it")
+            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not used here", "remove it")
 
     def _report(self, node: yaml.Node, code: Code, message: str, hint: str) -> None:
         self.problems.append(
@@ -413,13 +404,32 @@ def _places_below(places: Mapping[KeyPath, Place], path: KeyPath, content: Mappi
             stack += [((*here, index), item) for index, item in enumerate(value)]
 
 
+def _shown_tag(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def _control(text: str) -> str:
+    """Name the first control character of a text."""
+    found = next(c for c in text if (ord(c) < 32 and c not in "\n\t") or ord(c) == 127)  # noqa: PLR2004 - ASCII control
+    return f"the control character U+{ord(found):04X}"
+
+
 def _reading(text: str) -> str:
     """Say what YAML makes of an unquoted scalar."""
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
-        return ""
-    return "" if isinstance(value, str) else f" but {_spell(value)}"
+        value = text
+    if isinstance(value, str):
+        return f"{text} is text for some readers of YAML, and none for others"
+    return f"{text} is not text in YAML but {_spell(value)}"
+
+
+def _quoting(text: str) -> str:
+    meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
+    if meant in {"true", "false", "null"}:
+        return f'write {meant}, or "{text}" if it is text'
+    return f'write it in quotes: "{text}"'
 
 
 def _spell(value: Any) -> str:
@@ -474,7 +484,7 @@ def check_mapping(source: Source) -> None:
                     "wrong-type",
                     f"expected a mapping (`key: value` lines), found {kind}",
                     (),
-                    hint="see docs/manifest.md",
+                    hint="a manifest starts with `image: NAME`",
                 )
             ]
         )

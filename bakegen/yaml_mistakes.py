@@ -1,0 +1,114 @@
+"""Say in plain words why a file is no YAML, and point where the mistake was made.
+
+In: the exception of libyaml and the lines of the file. Out: line and column from 0, length, message, hint. libyaml
+names the place where it gave up, and its own rules; the place to mend is often where a quote or bracket was opened,
+or the line above.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Where and what; line and column count from 0."""
+
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+    length: int = 1
+
+
+def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake | None:
+    """Return what is wrong, None if the exception does not say where."""
+    end, start = error.problem_mark or error.context_mark, error.context_mark or error.problem_mark
+    if end is None or start is None:
+        return None
+    problem = str(error.problem)
+    line = lines[end.line] if end.line < len(lines) else ""
+    at = Mistake(end.line, end.column, " ".join(str(part) for part in (error.context, error.problem) if part))
+    here = line[end.column : end.column + 1]
+    if "cannot start any token" in problem:
+        return _bad_start(at, here)
+    if "unknown escape" in problem:
+        message = f'double quotes know no escape "{line[end.column : end.column + 2]}"'
+        hint = "use single quotes, in which a backslash is just that"
+        return Mistake(end.line, end.column, message, hint, length=2)
+    if "quoted" in str(error.context) and ("end of stream" in problem or "document indicator" in problem):
+        return Mistake(start.line, start.column, "this quote is never closed", "close it, or remove it")
+    if "expected ',' or" in problem:
+        return _open_bracket(at, start, problem)
+    if "expected key" in problem or "block end" in problem or "expected '-'" in problem:
+        return _odd_line(at, line)
+    if "mapping values are not allowed" in problem:
+        return _odd_colon(at, lines)
+    if "could not find expected ':'" in problem:
+        text = lines[start.line].strip() if start.line < len(lines) else ""
+        message = "this line is no `key: value`"
+        return Mistake(start.line, start.column, message, "a key needs a colon and a space after it", len(text) or 1)
+    if "undefined alias" in problem:
+        name = re.match(r"\*\S+", line[end.column :])
+        shown = name[0].rstrip(",]}") if name else "*"
+        message = f"there is no anchor {shown.replace('*', '&', 1)} above"
+        hint = f'an alias repeats what an anchor marks; text that begins with * must be quoted: "{shown}"'
+        return Mistake(end.line, end.column, message, hint, len(shown))
+    return at
+
+
+def _bad_start(at: Mistake, here: str) -> Mistake:
+    if here == "\t":
+        return Mistake(at.line, at.column, "a tab stands where only spaces may", "indent with spaces")
+    return Mistake(at.line, at.column, f'an unquoted value cannot begin with "{here}"', "put the value in quotes")
+
+
+def _open_bracket(at: Mistake, start: yaml.Mark, problem: str) -> Mistake:
+    """Explain a bracket: closed on its own line, it holds something odd; else it is rather not closed at all."""
+    close = "]" if "]" in problem else "}"
+    if at.line == start.line:
+        message = f'expected "," or "{close}" here'
+        return Mistake(at.line, at.column, message, "quote values that hold `: `, brackets, braces or commas")
+    opened = "[" if close == "]" else "{"
+    hint = f'close it with "{close}"; reading went on to line {at.line + 1}'
+    return Mistake(start.line, start.column, f'this "{opened}" is not closed', hint)
+
+
+def _odd_line(at: Mistake, line: str) -> Mistake:
+    before = line[: at.column]
+    if not before.strip(" -"):
+        message = "this line is indented like none of the lines above that it could belong to"
+        return Mistake(at.line, at.column, message, "give the keys of one mapping the same indentation")
+    rest = line[at.column :].strip()
+    braces = re.search(r"(?:^|[\s:])(\{\{.*)", before)
+    if braces:
+        value = line[braces.start(1) :].strip()
+        hint = f'put all of it in quotes: "{value}"' if '"' not in value else f"put all of it in quotes: '{value}'"
+        return Mistake(at.line, braces.start(1), "a value that begins with {{ must be quoted", hint, len(value))
+    message = f'"{rest}" follows a value that is complete'
+    return Mistake(at.line, at.column, message, "put the whole value in one pair of quotes", len(rest) or 1)
+
+
+def _odd_colon(at: Mistake, lines: Sequence[str]) -> Mistake:
+    """Explain `a: b: c`, or a `key: value` line below one that lacks the space after its colon."""
+    line = lines[at.line]
+    earlier = re.match(r"\s*(?:- +)*[^\s:]+: +(?=\S)", line[: at.column])
+    if earlier:
+        value = line[earlier.end() :].rstrip()
+        hint = f'put the value in quotes: "{value}"' if '"' not in value else f"put the value in quotes: '{value}'"
+        return Mistake(at.line, at.column, "a value that holds `: ` must be quoted", hint)
+    above = next(
+        (n for n in range(at.line - 1, -1, -1) if lines[n].strip() and not lines[n].lstrip().startswith("#")), -1
+    )
+    text = lines[above].strip() if above >= 0 else ""
+    if text and not re.search(r":(?:\s|$)", text):
+        column = len(lines[above]) - len(lines[above].lstrip())
+        return Mistake(
+            above, column, "this line is no `key: value`", "a key needs a colon and a space after it", len(text)
+        )
+    message = "a key cannot stand here"
+    return Mistake(at.line, at.column, message, "check the indentation of this line and the one above")
