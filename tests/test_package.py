@@ -10,13 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import bakegen
-
 ROOT = Path(__file__).parent.parent
-
-
-def test_the_image_has_the_version_of_the_package() -> None:
-    assert bakegen.load(ROOT).manifest("bakegen").variables["VERSION"].default == bakegen.__version__
 
 
 @pytest.fixture(scope="module")
