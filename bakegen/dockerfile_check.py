@@ -67,13 +67,16 @@ def _check_target(
     undeclared = {image: use for image, use in used.items() if image not in declared and image not in named}
     unused = {image: parent for image, parent in declared.items() if image not in used}
     unset = list(_unset(dockerfile, undeclared.values(), args))
+    above = {arg.name for arg in dockerfile.args}
     for name, reference in unset:
         problem = Problem(
             code="unset-arg",
             message=f"{name} has no value here, so this takes from `{reference.image}`",
             position=Position(path, reference.line),
             source=_line(text, reference.line),
-            hint=f"FROM sees only what an ARG above the first FROM declares: write ARG {name} there",
+            hint=f"give ARG {name} a default, or pass the build arg"
+            if name in above
+            else f"FROM sees only what an ARG above the first FROM declares: write ARG {name} there",
         )
         yield narrowed(problem, rf"\$\{{?{name}\b\}}?")
     if unset:

@@ -215,6 +215,10 @@ def _fail(message: str) -> NoReturn:
     raise TemplateFailError(message)
 
 
+_FILTERS = {"major": _major, "minor": _minor, "quoted": _quoted}
+_UNSTABLE_FILTERS = ("random", "pprint")  # differ from run to run
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     """The sandbox. Names beginning with `_` and mutation are refused by Jinja's own; random things are taken out."""
 
@@ -232,10 +236,10 @@ class _Environment(ImmutableSandboxedEnvironment):
             auto_reload=False,
             cache_size=-1,
         )
-        for name in ("random", "pprint"):  # differ from run to run
+        for name in _UNSTABLE_FILTERS:
             del self.filters[name]
         del self.globals["lipsum"]
-        self.filters.update(major=_major, minor=_minor, quoted=_quoted)
+        self.filters.update(_FILTERS)
         self.globals.update(fail=_fail)
 
     def make_globals(self, d: MutableMapping[str, Any] | None) -> dict[str, Any]:
@@ -516,7 +520,8 @@ def _explain_syntax(message: str) -> Failure:
     block = re.search(r"looking for the following tags: (.*?)\. The innermost block .* is '(\w+)'", message)
     if known:
         message, patterns = f'there is no {known[1]} "{known[2]}"', _word(known[2])
-        hint = did_you_mean(known[2], DEFAULT_FILTERS if known[1] == "filter" else DEFAULT_TESTS)
+        filters = {*DEFAULT_FILTERS, *_FILTERS} - {*_UNSTABLE_FILTERS}
+        hint = did_you_mean(known[2], filters if known[1] == "filter" else DEFAULT_TESTS)
     elif tag:
         message, patterns = f'there is no tag "{tag[1]}"', _word(tag[1])
         hint = "to write `{%` itself, use {{ '{%' }}"

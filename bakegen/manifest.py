@@ -42,10 +42,10 @@ RESERVED = frozenset(
 FOREIGN_PREFIXES = ("BAKE_", "BAKEGEN_", "BUILDKIT_", "BUILDX_", "CI_", "DOCKER_", "GITHUB_", "GITLAB_", "RUNNER_")
 
 
-def load_manifest(file: Path, root: Path) -> Manifest:
+def load_manifest(file: Path, root: Path, source: Source | None = None) -> Manifest:
     """Read one manifest with what it includes and its data files; raises `BakegenError` with every problem."""
     name = relative(file, root)
-    source = load_source(file, name)
+    source = source or load_source(file, name)
     check_mapping(source)
     inputs = [name]
     includes = source.content.get("include", [])
@@ -55,6 +55,14 @@ def load_manifest(file: Path, root: Path) -> Manifest:
     if problems:
         raise BakegenError(problems)
     return _Builder(source, file.parent, root, inputs).build()
+
+
+def mentioned_files(source: Source, folder: Path) -> Iterator[Path]:
+    """Yield the files that a manifest includes or reads data from, whether they exist or not."""
+    content = source.content if isinstance(source.content, dict) else {}
+    include, data = content.get("include"), content.get("data")
+    texts = [*(include if isinstance(include, list) else ()), *(data.values() if isinstance(data, dict) else ())]
+    yield from (folder / text for text in texts if isinstance(text, str) and not path_mistake(text))
 
 
 def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path, inputs: list[str]) -> Source:
@@ -512,12 +520,11 @@ class _Builder:
             if isinstance(item, dict):
                 image, release = item.get("image", ""), item["release"]
                 if not image and release not in releases:
-                    self.report(
-                        "unknown-release",
-                        f'there is no release "{release}"',
-                        (*place, "release"),
-                        did_you_mean(release, releases),
-                    )
+                    hint = did_you_mean(release, releases)
+                    if "releases" not in self.content:
+                        hint = "this image has no releases; an image from outside is written as text: from: debian:12"
+                    message = f'there is no release "{release}"'
+                    self.report("unknown-release", message, (*place, "release"), hint)
                 at = {key: Expression(str(text), (*place, "at", key)) for key, text in item.get("at", {}).items()}
                 when = Condition(item["when"], (*place, "when")) if "when" in item else None
                 yield ParentRule(image, release, at, None, when, place)

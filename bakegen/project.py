@@ -5,7 +5,7 @@ In: a folder. Out: a `Project` with the graph of everything its manifests declar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from bakegen.expand import Expansion, expand
 from bakegen.expressions import Evaluator
 from bakegen.graph import Graph
 from bakegen.link import build_graph
-from bakegen.manifest import load_manifest
+from bakegen.manifest import load_manifest, mentioned_files
 from bakegen.paths import leaves, path_mistake, relative
 from bakegen.resources import resource
-from bakegen.source import read_bytes
+from bakegen.source import Source, load_source, read_bytes
 
 MANIFESTS = "manifest"
 TEMPLATES = "templates"
@@ -102,20 +102,49 @@ def load_project(root: Path) -> Project:
         file for file in folder.iterdir() if file.suffix in {".yml", ".yaml"} and not file.name.startswith(".")
     )
     if not files:
-        raise fail("no-manifests", f"there is no manifest in {folder}", hint=f"write {MANIFESTS}/IMAGE.yml")
+        raise _no_manifests(folder)
     loader = TemplateLoader(root)
     evaluator = Evaluator(loader)
     problems: list[Problem] = []
     expansions: list[Expansion] = []
+    sources: dict[Path, Source] = {}
+    for file in files:
+        try:
+            sources[file] = _load(file, root)
+        except BakegenError as error:
+            problems += error.problems
     with evaluator.limits:
-        for file in files:
+        for file in _manifests(sources, folder, complete=not problems):
             try:
-                if leaves(root, file):
-                    raise fail("unsafe-path", f"{relative(file, root)} is a link that leads out of the project")
-                expansions.append(expand(load_manifest(file, root), evaluator))
+                expansions.append(expand(load_manifest(file, root, sources[file]), evaluator))
             except BakegenError as error:
                 problems += error.problems
         if problems:
             raise BakegenError(problems)
+        if not expansions:
+            raise _no_manifests(folder)
         graph = build_graph(expansions)
     return Project(root, graph, evaluator, loader)
+
+
+def _no_manifests(folder: Path) -> BakegenError:
+    return fail("no-manifests", f"there is no manifest in {folder}", hint=f"write {MANIFESTS}/IMAGE.yml")
+
+
+def _load(file: Path, root: Path) -> Source:
+    name = relative(file, root)
+    if leaves(root, file):
+        raise fail("unsafe-path", "is a link that leads out of the project", position=Position(name))
+    return load_source(file, name)
+
+
+def _manifests(sources: Mapping[Path, Source], folder: Path, *, complete: bool) -> Iterator[Path]:
+    """Yield the files that are manifests: not those without `image` that others include or read data from.
+
+    While some file cannot be read (`complete` is false), any file without `image` may be such a part.
+    """
+    parts = {part for file, source in sources.items() for part in mentioned_files(source, folder) if part != file}
+    for file, source in sources.items():
+        whole = isinstance(source.content, dict) and "image" in source.content
+        if whole or (complete and file not in parts):
+            yield file

@@ -75,7 +75,10 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
             allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
             wanted = " or ".join(TYPES[kind] for kind in allowed)
             message = f"{subject} must be {wanted}, not {found(value)}"
-            yield source.problem("wrong-type", message, path, hint=type_hint(allowed, value))
+            hint = type_hint(allowed, value)
+            if path[0] == "axes" and isinstance(value, dict):
+                hint = "values with properties are the keys of a mapping: leave out the `- `"
+            yield source.problem("wrong-type", message, path, hint=hint)
         case "enum":
             yield source.problem(
                 "wrong-value",
@@ -162,6 +165,8 @@ def type_hint(allowed: list[str], value: Any) -> str:
     """Return how to write a value so that it has an allowed type, as far as that can be guessed."""
     if value is None:
         return "give it a value, or remove the key"
+    if "array" in allowed and isinstance(value, str) and " - " in value:
+        return "write each item on a line of its own below the key, after `- `"
     if "array" in allowed and isinstance(value, str | int):
         return f"write [{value}]"
     if "boolean" in allowed and value in ("true", "false"):

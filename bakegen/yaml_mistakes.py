@@ -43,7 +43,7 @@ def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake |
     if "quoted" in str(error.context) and ("end of stream" in problem or "document indicator" in problem):
         return Mistake(start.line, start.column, "this quote is never closed", "close it, or remove it")
     if "expected ',' or" in problem:
-        return _open_bracket(at, start, problem)
+        return _open_bracket(at, start, problem, line)
     if "expected key" in problem or "block end" in problem or "expected '-'" in problem:
         return _odd_line(at, line)
     if "mapping values are not allowed" in problem:
@@ -67,9 +67,13 @@ def _bad_start(at: Mistake, here: str) -> Mistake:
     return Mistake(at.line, at.column, f'an unquoted value cannot begin with "{here}"', "put the value in quotes")
 
 
-def _open_bracket(at: Mistake, start: yaml.Mark, problem: str) -> Mistake:
+def _open_bracket(at: Mistake, start: yaml.Mark, problem: str, line: str) -> Mistake:
     """Explain a bracket: closed on its own line, it holds something odd; else it is rather not closed at all."""
     close = "]" if "]" in problem else "}"
+    braces = line.find("{{", start.column, at.column) if at.line == start.line else -1
+    if braces >= 0:
+        hint = "put all of the value in quotes"
+        return Mistake(at.line, braces, "a value that begins with {{ must be quoted", hint, at.column - braces)
     if at.line == start.line:
         message = f'expected "," or "{close}" here'
         return Mistake(at.line, at.column, message, "quote values that hold `: `, brackets, braces or commas")
@@ -90,7 +94,10 @@ def _odd_line(at: Mistake, line: str) -> Mistake:
         hint = f'put all of it in quotes: "{value}"' if '"' not in value else f"put all of it in quotes: '{value}'"
         return Mistake(at.line, braces.start(1), "a value that begins with {{ must be quoted", hint, len(value))
     message = f'"{rest}" follows a value that is complete'
-    return Mistake(at.line, at.column, message, "put the whole value in one pair of quotes", len(rest) or 1)
+    hint = "put the whole value in one pair of quotes"
+    if before.endswith("'"):
+        hint = "write '' for a quote inside single quotes, or put the value in double quotes"
+    return Mistake(at.line, at.column, message, hint, len(rest) or 1)
 
 
 def _odd_colon(at: Mistake, lines: Sequence[str]) -> Mistake:
