@@ -15,7 +15,7 @@ from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean
 from bakegen.expand import Draft, Expansion, Wanted, word
 from bakegen.graph import Graph
 from bakegen.groups import make_groups
-from bakegen.model import Manifest, Parent, Release, Target, with_defaults
+from bakegen.model import Manifest, Parent, Release, Target, Variable, with_defaults
 from bakegen.references import familiar
 from bakegen.source import KeyPath
 
@@ -24,6 +24,7 @@ def build_graph(expansions: Sequence[Expansion]) -> Graph:
     """Link and check the targets of all manifests."""
     linker = _Linker(expansions)
     linker.check_images()
+    linker.check_variables()
     linker.link()
     edges = linker.edges()
     linker.check_cycles(edges)
@@ -85,6 +86,23 @@ class _Linker:
                     message = f'images "{manifest.image}" and "{clash.image}" ({place}) have one name in the bake file'
                 self.report(manifest, "name-collision", message, ("image",), "rename one of them")
         self.stop_if_problems()
+
+    def check_variables(self) -> None:
+        first: dict[str, tuple[Manifest, Variable]] = {}
+        for expansion in self.expansions:
+            for variable in expansion.manifest.variables.values():
+                manifest, clash = first.setdefault(variable.bake_name, (expansion.manifest, variable))
+                if clash is not variable:
+                    place = manifest.source.place(clash.path).key
+                    self.report(
+                        expansion.manifest,
+                        "name-collision",
+                        f'the variable would be called {variable.bake_name} in the bake file, as "{clash.name}" of '
+                        f'"{manifest.image}" is ({place})',
+                        variable.path,
+                        "rename one of them: in the bake file, a variable's name begins with the image's",
+                        at_key=True,
+                    )
 
     def link(self) -> None:
         first: dict[str, Target] = {}
