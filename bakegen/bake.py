@@ -118,10 +118,11 @@ def bake_model(graph: Graph) -> BakeModel:
         for variable in manifest.variables.values()
     ]
     members = {group.name: group.members for group in graph.groups}
+    taken = set(graph.targets)
     return BakeModel(
         variables=tuple(variables),
         groups=tuple(_group_entry(graph, group, members) for group in graph.groups),
-        sections=tuple(_section(graph, manifest) for manifest in graph.manifests),
+        sections=tuple(_section(graph, manifest, taken) for manifest in graph.manifests),
     )
 
 
@@ -150,10 +151,11 @@ def _platforms(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(platform for platform in known if platform in found)
 
 
-def _section(graph: Graph, manifest: Manifest) -> Section:
+def _section(graph: Graph, manifest: Manifest, taken: set[str]) -> Section:
+    """Return what an image adds; the names that it gives to shared blocks and constants are added to `taken`."""
     names = {variable.name: variable.bake_name for variable in manifest.variables.values()}
     targets = graph.by_image[manifest.image]
-    repositories = _Constants(manifest.image, targets)
+    repositories = _Constants(manifest.image, targets, taken)
     left = {target.name: bake_attributes(target) for target in targets}
     blocks: list[Block] = []
 
@@ -170,7 +172,6 @@ def _section(graph: Graph, manifest: Manifest) -> Section:
             entries.append(Entry(key, hcl.write(written, names, indent=2)))
         blocks.append(Block(name, tuple(entries)))
 
-    taken = set(graph.targets)
     common = _take_common([left[target.name] for target in targets])
     above: list[str] = []
     if common:
@@ -195,21 +196,15 @@ def _section(graph: Graph, manifest: Manifest) -> Section:
 class _Constants:
     """Names for the repositories of a family, so that no target repeats them."""
 
-    def __init__(self, image: str, targets: Iterable[Target]) -> None:
+    def __init__(self, image: str, targets: Iterable[Target], taken: set[str]) -> None:
         kinds = dict.fromkeys(target.repositories for target in targets if target.publish)
         base = word(image).lower().replace("-", "_")
         base = f"image_{base}" if base[0].isdigit() else base
         self._names: dict[tuple[str, ...], str] = {}
         for repositories in kinds:
             last = word(repositories[0].rsplit("/", 1)[-1]).lower().replace("-", "_")
-            name = (
-                f"{base}_repositories"
-                if len(kinds) == 1
-                else _free_name(
-                    f"{last if last.startswith(base) else f'{base}_{last}'}_repositories", set(self._names.values())
-                )
-            )
-            self._names[repositories] = name
+            full = last if last.startswith(base) else f"{base}_{last}"
+            self._names[repositories] = _free_name(f"{base if len(kinds) == 1 else full}_repositories", taken)
 
     def of(self, target: Target) -> Name | None:
         return Name(self._names[target.repositories]) if target.publish else None
