@@ -265,9 +265,9 @@ def schema() -> None:
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-    # A run is short and keeps nearly all that it makes: looking for garbage would take a quarter of the time.
-    gc.disable()
-    atexit.register(gc.freeze)  # or the interpreter looks once more before it ends
+    if argv is None:  # the process is ours: it is short and keeps nearly all that it makes, so that looking for garbage
+        gc.disable()  # would take a quarter of the time
+        atexit.register(gc.freeze)  # or the interpreter looks once more before it ends
     try:
         app(argv)
     except BakegenError as error:
