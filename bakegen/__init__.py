@@ -20,6 +20,7 @@ def load(root: str | PathLike[str] = ".") -> Graph:
     """Return the graph of the project at or above `root`; raises `bakegen.errors.BakegenError`."""
     from pathlib import Path  # `import bakegen` must cost nothing
 
-    from bakegen.project import find_root, load_project
+    from bakegen.paths import find_root
+    from bakegen.project import load_project
 
     return load_project(find_root(Path(root))).graph

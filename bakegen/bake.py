@@ -18,7 +18,6 @@ from bakegen.hcl import Call, Name
 from bakegen.model import Manifest, Target
 
 BAKE_FILE = "docker-bake.hcl"
-BAKE_TEMPLATE = "docker-bake.hcl.j2"
 
 # Bake merges these key by key when a target inherits; everything else is replaced or appended whole
 # (https://docs.docker.com/build/bake/inheritance/), so only these are shared in part.

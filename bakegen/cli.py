@@ -113,27 +113,41 @@ def generate(
     Only what differs is touched, and what is no longer made is removed. Files that bakegen did not make, or that were
     edited by hand since, are reported instead of overwritten.
     """
-    from bakegen import output
-    from bakegen.bake import BAKE_FILE
-    from bakegen.expand import OUTPUT
-    from bakegen.project import find_root
-    from bakegen.render import render_project
+    from bakegen import cache, output
+    from bakegen.paths import find_root
 
     root = find_root(context.obj)
     with output.lock(root, waiting=lambda: _say("waiting for another bakegen to finish")):
-        project = _load(root)
-        folders = tuple(f"{OUTPUT}/{manifest.image}/" for manifest in project.graph.restrict(images or []))
-        scope: Any = (*folders, BAKE_FILE) if images else output.everything
-        wanted = {path: file for path, file in render_project(project).items() if not images or path.startswith(scope)}
-        if not (check or diff):
-            changes = output.write(root, wanted, scope, force=force)
+        inputs = "" if images else cache.fingerprint(root)
+        if settled := cache.recall(root, inputs):
+            changes = output.Changes(unchanged=settled)
         else:
-            changes = output.compare(root, wanted, scope)
-            _print(output.unified_diff(root, wanted, changes))
+            changes = _generate(root, inputs, images or [], writes=not (check or diff), force=force)
     _say_changes(changes, done=not (check or diff))
     if check and changes.drifted:
         _say("run `bakegen generate` and commit the result")
         raise typer.Exit(1)
+
+
+def _generate(root: Path, inputs: str, images: Sequence[str], *, writes: bool, force: bool) -> Changes:
+    from bakegen import cache, output
+    from bakegen.bake import BAKE_FILE
+    from bakegen.expand import OUTPUT
+    from bakegen.render import render
+
+    project = _load(root)
+    folders = tuple(f"{OUTPUT}/{manifest.image}/" for manifest in project.graph.restrict(images))
+    scope: Any = (*folders, BAKE_FILE) if images else output.everything
+    rendering = render(project)
+    wanted = {path: file for path, file in rendering.files.items() if not images or path.startswith(scope)}
+    if writes:
+        changes = output.write(root, wanted, scope, force=force)
+    else:
+        changes = output.compare(root, wanted, scope)
+        _print(output.unified_diff(root, wanted, changes))
+    if not images and (writes or not changes.drifted):
+        cache.remember(root, inputs, rendering.looked, wanted)
+    return changes
 
 
 @app.command()
@@ -143,7 +157,7 @@ def validate(
     format: Annotated[ProblemFormat, typer.Option(help="How problems are printed.")] = ProblemFormat.text,  # noqa: A002
 ) -> None:
     """Report all problems of all manifests and templates at once; write nothing."""
-    from bakegen.project import find_root
+    from bakegen.paths import find_root
     from bakegen.render import render_project
 
     try:
@@ -184,7 +198,7 @@ def list_(
 ) -> None:
     """List what there is: targets, groups, tags or Dockerfiles."""
     from bakegen import listing
-    from bakegen.project import find_root
+    from bakegen.paths import find_root
 
     what, *selectors = words if words and words[0] in WHAT else ["targets", *(words or [])]
     graph = _load(find_root(context.obj)).graph
@@ -224,7 +238,7 @@ def explain(
     For a target that does not exist, say why.
     """
     from bakegen.explain import explain as explain_target
-    from bakegen.project import find_root
+    from bakegen.paths import find_root
 
     graph = _load(find_root(context.obj)).graph
     explanation = explain_target(graph, words)
@@ -243,7 +257,7 @@ def verify(
 ) -> None:
     """Compare what bake reads in docker-bake.hcl with what the manifests say; neither daemon nor network is needed."""
     from bakegen.bake import BAKE_FILE
-    from bakegen.project import find_root
+    from bakegen.paths import find_root
     from bakegen.verify import find_tool, judge, read_content
 
     project = _load(find_root(context.obj))

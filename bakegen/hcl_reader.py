@@ -21,10 +21,9 @@ from lark import Token, Tree
 from lark.exceptions import LarkError, UnexpectedInput
 
 from bakegen.attributes import ATTRIBUTES, Attribute, fits
-from bakegen.bake import BAKE_TEMPLATE
 from bakegen.bake_reading import Attributes, Reading, canonical, unreadable
 from bakegen.errors import BakegenError
-from bakegen.resources import resource
+from bakegen.resources import BAKE_TEMPLATE, resource
 
 Node = Tree[Token]
 

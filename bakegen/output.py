@@ -93,7 +93,7 @@ class _Seen:
     mode: int
 
 
-class _Tree:
+class Tree:
     """What lies under the root; no symlink is ever followed, and each folder is looked at once."""
 
     def __init__(self, root: Path) -> None:
@@ -101,6 +101,7 @@ class _Tree:
         self._folders = {"": _Seen("", stat.S_IFDIR)}
 
     def look(self, path: str) -> _Seen:
+        """Return what is at `path`, or what ends the way there."""
         folder = self._folder(path.rpartition("/")[0])
         return self._lstat(path) if stat.S_ISDIR(folder.mode) else folder
 
@@ -184,7 +185,7 @@ def write(root: Path, wanted: Mapping[str, OutputFile], scope: Scope = everythin
 
 def unified_diff(root: Path, wanted: Mapping[str, OutputFile], changes: Changes) -> Iterator[str]:
     """Yield the lines (without newlines) of a diff from the tree to `wanted`, in the form `git apply` reads."""
-    tree = _Tree(root)
+    tree = Tree(root)
     for path in changes.differing:
         yield from _file_diff(path, tree.load(path), wanted.get(path))
 
@@ -195,7 +196,7 @@ def unified_diff(root: Path, wanted: Mapping[str, OutputFile], changes: Changes)
 def _plan(root: Path, wanted: Mapping[str, OutputFile], scope: Scope, *, salvage: bool) -> _Plan:
     if problems := list(path_problems(wanted)):
         raise BakegenError(problems)
-    tree = _Tree(root)
+    tree = Tree(root)
     current, recorded = _load_records(tree, salvage=salvage)
     inside = _predicate(scope)
     leaving = {path: recorded[path] for path in sorted(recorded) if path not in wanted and inside(path)}
@@ -221,7 +222,7 @@ def _plan(root: Path, wanted: Mapping[str, OutputFile], scope: Scope, *, salvage
 
 
 def _judge_wanted(
-    tree: _Tree, wanted: Mapping[str, OutputFile], recorded: _Hashes, leaving: Iterable[str]
+    tree: Tree, wanted: Mapping[str, OutputFile], recorded: _Hashes, leaving: Iterable[str]
 ) -> tuple[dict[str, _Kind], _Hashes, set[str]]:
     """Return each wanted file's kind, the known hash of what is there now, and the files in the way of others."""
     kinds: dict[str, _Kind] = {}
@@ -272,14 +273,14 @@ def _predicate(scope: Scope) -> Callable[[str], bool]:
     return lambda path: path in chosen or any(folder in chosen for folder in folders_of(path))
 
 
-def _settled(tree: _Tree, path: str, known: frozenset[str]) -> frozenset[str]:
+def _settled(tree: Tree, path: str, known: frozenset[str]) -> frozenset[str]:
     """Return which of the two hashes that a killed run left for a file outside the scope is the true one."""
     if len(known) == 1 or not (found := tree.load(path)):
         return known
     return known & {_digest(found.content)} or known
 
 
-def _load_records(tree: _Tree, *, salvage: bool) -> tuple[bytes, _Hashes]:
+def _load_records(tree: Tree, *, salvage: bool) -> tuple[bytes, _Hashes]:
     """Return the records file as it is and what it says; `salvage` passes over the lines that say nothing."""
     for path in (RECORDS, STAGING):
         seen = tree.look(path)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from bakegen.errors import fail
+
+MANIFESTS = "manifest"
+TEMPLATES = "templates"
+
 
 def path_mistake(text: str) -> str:
     """Return why `text` is not a plain relative path, or an empty string."""
@@ -24,6 +29,19 @@ def path_mistake(text: str) -> str:
     if any(len(part.encode()) > 255 for part in parts):  # noqa: PLR2004 - NAME_MAX of Linux's file systems
         return "has a part of more than 255 bytes"
     return ""
+
+
+def find_root(start: Path) -> Path:
+    """Return the nearest folder upwards that holds `manifest/`; raises `BakegenError` if none does."""
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / MANIFESTS).is_dir():
+            return folder
+    raise fail(
+        "no-project",
+        f"there is no {MANIFESTS}/ folder in {start} or above it",
+        hint=f"go to the project, name it with -C DIR, or start one: mkdir {MANIFESTS}, and write {MANIFESTS}/IMAGE.yml",
+    )
 
 
 def folders_of(path: str) -> Iterator[str]:

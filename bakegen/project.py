@@ -11,19 +11,15 @@ from pathlib import Path
 
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
-from bakegen.bake import BAKE_TEMPLATE
 from bakegen.errors import BakegenError, Position, Problem, fail
 from bakegen.expand import Expansion, expand
 from bakegen.expressions import Evaluator
 from bakegen.graph import Graph
 from bakegen.link import build_graph
 from bakegen.manifest import load_manifest, mentioned_files
-from bakegen.paths import leaves, path_mistake, relative
-from bakegen.resources import resource
+from bakegen.paths import MANIFESTS, TEMPLATES, leaves, path_mistake, relative
+from bakegen.resources import BAKE_TEMPLATE, resource
 from bakegen.source import Source, load_source, read_bytes
-
-MANIFESTS = "manifest"
-TEMPLATES = "templates"
 
 
 class TemplateLoader(BaseLoader):
@@ -80,19 +76,6 @@ class Project:
     graph: Graph
     evaluator: Evaluator = field(repr=False)
     loader: TemplateLoader = field(repr=False)
-
-
-def find_root(start: Path) -> Path:
-    """Return the nearest folder upwards that holds `manifest/`; raises `BakegenError` if none does."""
-    start = start.resolve()
-    for folder in (start, *start.parents):
-        if (folder / MANIFESTS).is_dir():
-            return folder
-    raise fail(
-        "no-project",
-        f"there is no {MANIFESTS}/ folder in {start} or above it",
-        hint=f"go to the project, name it with -C DIR, or start one: mkdir {MANIFESTS}, and write {MANIFESTS}/IMAGE.yml",
-    )
 
 
 def load_project(root: Path) -> Project:

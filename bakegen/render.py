@@ -18,7 +18,7 @@ from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError
 
-from bakegen.bake import BAKE_FILE, BAKE_TEMPLATE, bake_model
+from bakegen.bake import BAKE_FILE, bake_model
 from bakegen.dockerfile_check import check_dockerfile
 from bakegen.errors import BakegenError, Code, Position, Problem, narrowed
 from bakegen.expand import OUTPUT, Names
@@ -29,14 +29,32 @@ from bakegen.paths import folders_of, leaves, path_mistake
 from bakegen.platforms import Platform
 from bakegen.project import Project
 from bakegen.readme import readme_names
+from bakegen.resources import BAKE_TEMPLATE
 from bakegen.source import KeyPath
 
 README_TEMPLATE = "README.md.j2"
 _DIRECTIVES = ("syntax", "escape", "check")
 
 
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What a project makes, by path from the root.
+
+    `looked` is what that depends on outside of manifest/ and templates/: files that are copied, as they were read, and
+    folders that had to be there (None).
+    """
+
+    files: Mapping[str, OutputFile]
+    looked: Mapping[str, OutputFile | None]
+
+
 def render_project(project: Project) -> dict[str, OutputFile]:
     """Return every file of the project; raises `BakegenError` with every problem found."""
+    return dict(render(project).files)
+
+
+def render(project: Project) -> Rendering:
+    """Return every file of the project and what it depends on; raises `BakegenError` with every problem found."""
     renderer = _Renderer(project)
     with project.evaluator.limits:
         for manifest in project.graph.manifests:
@@ -46,7 +64,7 @@ def render_project(project: Project) -> dict[str, OutputFile]:
             renderer.check_paths()
     if renderer.problems:
         raise BakegenError(renderer.problems.values())
-    return {path: made.file for path, made in renderer.made.items()}
+    return Rendering({path: made.file for path, made in renderer.made.items()}, renderer.looked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +82,7 @@ class _Renderer:
         self.project = project
         self.graph = project.graph
         self.made: dict[str, _Made] = {}
+        self.looked: dict[str, OutputFile | None] = {}
         self.problems: dict[tuple[object, str], Problem] = {}
 
     def keep(self, problem: Problem) -> None:
@@ -104,6 +123,7 @@ class _Renderer:
             for folder, path in folders.items():
                 if folder == "." or ":" in folder or folder in made:
                     continue
+                self.looked[folder] = None
                 if leaves(root, root / folder):
                     message = f'the context "{folder}" is a link that leads out of the project'
                     self.keep(manifest.source.problem("unsafe-path", message, path))
@@ -346,11 +366,13 @@ class _Renderer:
                 manifest, "unsafe-path", f'"{text}" is a link that leads out of the project', expression.path
             )
         try:
-            return OutputFile(source.read_bytes(), bool(source.stat().st_mode & 0o100))
+            file = OutputFile(source.read_bytes(), bool(source.stat().st_mode & 0o100))
         except OSError as error:
             raise self.problem(
                 manifest, "unreadable-file", f'cannot read "{text}": {error.strerror}', expression.path
             ) from error
+        self.looked[text] = file
+        return file
 
     def readme(self, manifest: Manifest, folder: str) -> None:
         scope = Scope(self.project.evaluator, manifest.source, {}, {}).add(readme_names(self.graph, manifest, folder))

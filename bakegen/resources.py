@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+BAKE_TEMPLATE = "docker-bake.hcl.j2"
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -455,7 +455,7 @@ def test_a_link_inside_a_folder_that_is_to_become_a_file_is_in_the_way(tmp_path:
 
 def test_a_file_that_becomes_a_link_just_before_it_is_read_is_not_read(tmp_path: Path) -> None:
     file = put(tmp_path, "x", "mine")
-    tree = bakegen.output._Tree(tmp_path)
+    tree = bakegen.output.Tree(tmp_path)
     seen = tree.look("x")
     file.rename(tmp_path / "y")
     file.symlink_to("y")
