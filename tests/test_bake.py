@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from bakegen import hcl
-from bakegen.bake import BAKE_FILE, BAKE_TEMPLATE, bake_model
+from bakegen.bake import BAKE_FILE, bake_model
 from bakegen.bake_reading import Buildx, Names, Reading, find_buildx, read_with_buildx
 from bakegen.errors import BakegenError
 from bakegen.expressions import Scope
@@ -24,6 +24,7 @@ from bakegen.graph import Graph
 from bakegen.hcl_reader import read_with_hcl2
 from bakegen.model import replace_references
 from bakegen.project import Project, load_project
+from bakegen.resources import BAKE_TEMPLATE
 from bakegen.verify import _attributes, judge, needed_buildx
 
 ROOT = TESTS.parent
