@@ -91,13 +91,18 @@ def load_project(root: Path) -> Project:
     problems: list[Problem] = []
     expansions: list[Expansion] = []
     sources: dict[Path, Source] = {}
+    unread: dict[Path, BakegenError] = {}
     for file in files:
         try:
             sources[file] = _load(file, root)
         except BakegenError as error:
-            problems += error.problems
+            unread[file] = error
+    parts = _parts(sources, folder)
+    for file, failure in unread.items():
+        if file not in parts:  # whoever mentions it says so
+            problems += failure.problems
     with evaluator.limits:
-        for file in _manifests(sources, folder, complete=not problems):
+        for file in _manifests(sources, parts, complete=not problems):
             try:
                 expansions.append(expand(load_manifest(file, root, sources[file]), evaluator))
             except BakegenError as error:
@@ -121,12 +126,16 @@ def _load(file: Path, root: Path) -> Source:
     return load_source(file, name)
 
 
-def _manifests(sources: Mapping[Path, Source], folder: Path, *, complete: bool) -> Iterator[Path]:
-    """Yield the files that are manifests: not those without `image` that others include or read data from.
+def _parts(sources: Mapping[Path, Source], folder: Path) -> set[Path]:
+    """Return the files that others include or read data from."""
+    return {part for file, source in sources.items() for part in mentioned_files(source, folder) if part != file}
 
-    While some file cannot be read (`complete` is false), any file without `image` may be such a part.
+
+def _manifests(sources: Mapping[Path, Source], parts: set[Path], *, complete: bool) -> Iterator[Path]:
+    """Yield the files that are manifests: a part of another without `image` is none.
+
+    While some manifest cannot be read (`complete` is false), any file without `image` may be a part of it.
     """
-    parts = {part for file, source in sources.items() for part in mentioned_files(source, folder) if part != file}
     for file, source in sources.items():
         whole = isinstance(source.content, dict) and "image" in source.content
         if whole or (complete and file not in parts):

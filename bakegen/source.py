@@ -163,12 +163,7 @@ def _compose(text: str, name: str, lines: tuple[str, ...]) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         raise BakegenError([_syntax_problem(error, name, lines)]) from error
     except yaml.YAMLError as error:  # a character that YAML does not allow
-        offset = getattr(error, "position", None)
-        position = Position(name)
-        if isinstance(offset, int) and offset >= 0:
-            before = text[:offset]
-            position = Position(name, before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
-        raise fail("yaml-syntax", "a control character is not allowed in YAML", position=position) from error
+        raise BakegenError([_character_problem(error, text, name, lines)]) from error
     if len(documents) > 1:
         mark = documents[1].start_mark
         position = Position(name, mark.line + 1, mark.column + 1)
@@ -212,6 +207,21 @@ def _first_two(text: str) -> Iterator[yaml.Node]:
         yield node
         if count:
             return
+
+
+def _character_problem(error: yaml.YAMLError, text: str, name: str, lines: tuple[str, ...]) -> Problem:
+    offset = getattr(error, "position", None)
+    if not isinstance(offset, int) or offset < 0:
+        return Problem(code="yaml-syntax", message=f"not valid YAML: {error}", position=Position(name))
+    before = text.encode()[:offset].decode(errors="ignore")  # libyaml counts bytes
+    line = before.count("\n")
+    return Problem(
+        code="yaml-syntax",
+        message=f"YAML does not allow the character U+{ord(text[len(before)]):04X}",
+        position=Position(name, line + 1, len(before) - (before.rfind("\n") + 1) + 1),
+        source=lines[line] if line < len(lines) else "",
+        hint="remove it",
+    )
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ...]) -> Problem:

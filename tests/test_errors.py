@@ -62,7 +62,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "unsafe-path/linked-output-file": lambda root: link(root, "generated/app/Dockerfile", outside(root)),
     "unsafe-path/linked-template": lambda root: link(root, "templates/app.Dockerfile.j2", outside(root)),
     "yaml-syntax/deep-nesting": lambda root: put(root, "manifest/app.yml", VALID + "define: {a: " + "[" * 100_000),
-    "yaml-syntax/control-character": lambda root: put(root, "manifest/app.yml", VALID + "description: a\x07b\n"),
+    "yaml-syntax/control-character": lambda root: put(root, "manifest/app.yml", VALID + "description: café a\x07b\n"),
 }
 
 
