@@ -94,3 +94,21 @@ def test_what_git_cannot_hold_is_made_for_cases_that_exist() -> None:
 
 def test_every_code_has_a_case() -> None:
     assert {case.parent.name for case in CASES} == set(get_args(Code))
+
+
+def test_the_document_explains_every_code_with_what_a_case_prints(update_golden: bool) -> None:
+    written = DOCUMENT.read_text()
+
+    def example(found: re.Match[str]) -> str:
+        output = (FOLDER / found[1] / "output").read_text().removesuffix("[exit 1]\n")
+        return f"<!-- case: {found[1]} -->\n```text\n{output}```\n"
+
+    renewed = re.sub(r"<!-- case: (\S+) -->\n```text\n(?:.*\n)*?```\n", example, written)
+    if update_golden:
+        DOCUMENT.write_text(renewed)
+        written = renewed
+
+    assert renewed.splitlines() == written.splitlines()
+    headings = re.findall(r"^### (\S+)$", written, re.MULTILINE)
+    assert sorted(headings) == sorted(get_args(Code))
+    assert headings == [case.partition("/")[0] for case in re.findall(r"<!-- case: (\S+) -->", written)]
