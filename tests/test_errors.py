@@ -73,7 +73,8 @@ def name_of(case: Path) -> str:
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_a_mistake_is_explained(case: Path, tmp_path: Path, update_golden: bool) -> None:
     root = copy_project(case, tmp_path / "project", outputs=True)
-    MAKERS.get(name_of(case), lambda _: None)(root)
+    if make := MAKERS.get(name_of(case)):
+        make(root)
     command = (case / "command").read_text() if (case / "command").exists() else "validate"
     before = tree(tmp_path)
 
