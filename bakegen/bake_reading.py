@@ -150,7 +150,7 @@ def unreadable(message: str, content: bytes, line: int = 0, column: int = 0) -> 
     place = _PLACE.match(message)
     if place:
         line, column, message = int(place[1]), int(place[2]), message[place.end() :]
-    lines = content.decode(errors="replace").splitlines()
+    lines = content.decode(errors="replace").split("\n")
     return Problem(
         code="bake-unreadable",
         message=message,

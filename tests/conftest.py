@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bakegen.bake_reading import Buildx, find_buildx
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what the tests expect, instead of comparing")
@@ -51,3 +53,11 @@ def oldest_buildx() -> Path:
 def newest_buildx() -> Path:
     """The newest buildx there is."""
     return Path(from_engine("BAKEGEN_BUILDX_NEWEST"))
+
+
+@pytest.fixture(scope="session", params=["oldest", "newest"])
+def buildx(request: pytest.FixtureRequest) -> Buildx:
+    """Each buildx in turn."""
+    found = find_buildx([(str(request.getfixturevalue(f"{request.param}_buildx")),)])
+    assert found
+    return found

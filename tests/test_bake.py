@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bakegen import hcl
 from bakegen.bake import BAKE_FILE, bake_model
-from bakegen.bake_reading import Buildx, Names, Reading, find_buildx, read_with_buildx
+from bakegen.bake_reading import Buildx, Names, Reading, read_with_buildx
 from bakegen.errors import BakegenError
 from bakegen.expressions import Scope
 from bakegen.graph import Graph
@@ -43,14 +43,6 @@ def bake_file(project: Project) -> bytes:
     """The bake file that `generate` writes, without the Dockerfiles."""
     scope = Scope(project.evaluator, project.graph.manifests[0].source, {}, {}).add({"bake": bake_model(project.graph)})
     return project.evaluator.render(BAKE_TEMPLATE, scope).encode()
-
-
-@pytest.fixture(scope="session", params=["oldest", "newest"])
-def buildx(request: pytest.FixtureRequest) -> Buildx:
-    path = request.getfixturevalue(f"{request.param}_buildx")
-    found = find_buildx([(str(path),)])
-    assert found
-    return found
 
 
 def readers(buildx: Buildx, graph: Graph, asked: str = "") -> Sequence[Reader]:
