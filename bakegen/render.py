@@ -59,6 +59,7 @@ def render(project: Project) -> Rendering:
     with project.evaluator.limits:
         for manifest in project.graph.manifests:
             renderer.image(manifest)
+        renderer.check_contexts()
         if not renderer.problems:
             renderer.bake_file()
             renderer.check_paths()
@@ -110,13 +111,13 @@ class _Renderer:
             except BakegenError as error:
                 for problem in error.problems:
                     self.keep(problem)
-        self.check_contexts(manifest)
 
-    def check_contexts(self, manifest: Manifest) -> None:
+    def check_contexts(self) -> None:
         """Report build contexts that are no folders of the project; bake would notice only when it builds."""
         root = self.project.root
         made = {folder for path in self.made for folder in folders_of(path)}
-        for target in self.graph.by_image[manifest.image]:
+        for target in self.graph.targets.values():
+            manifest = self.graph.manifest(target.image)
             release = next(release for release in manifest.releases if release.name == target.release)
             folders = {target.context: release.context.path}
             folders |= {target.contexts[name]: value.path for name, value in release.contexts.items()}
