@@ -114,10 +114,12 @@ STAGES = (
     ("bakegen.project", "load_manifest", "load"),
     ("bakegen.project", "expand", "expand"),
     ("bakegen.project", "build_graph", "graph"),
-    ("bakegen.render", "render_project", "render"),
+    ("bakegen.render", "render", "render"),
     ("bakegen.render", "check_dockerfile", "check Dockerfiles"),
     ("bakegen.render", "_Renderer.bake_file", "bake"),
     ("bakegen.output", "write", "output"),
+    ("bakegen.cache", "fingerprint", "remember"),
+    ("bakegen.cache", "remember", "remember"),
 )
 
 
@@ -161,9 +163,10 @@ def run_stages(folder: Path) -> Iterator[str]:
         owner: Any = functools.reduce(getattr, owners, importlib.import_module(module))
         setattr(owner, name, watch.stage(stage, getattr(owner, name)))
     main = importlib.import_module("bakegen.cli").main
+    sys.argv = ["bakegen", "-C", str(folder), "generate"]
     with redirect_stderr(io.StringIO()) as talk, redirect_stdout(io.StringIO()):
         try:
-            watch.stage("the rest", main)(["-C", str(folder), "generate"])
+            watch.stage("the rest", main)()  # without arguments, as the program runs
         except SystemExit as stop:
             if stop.code:
                 sys.exit(talk.getvalue())
