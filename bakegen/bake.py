@@ -137,10 +137,8 @@ def _group_entry(graph: Graph, group: Group, members: Mapping[str, Sequence[str]
         by_platforms.setdefault(_platforms(graph, members[part]), []).append(part)
     for member in loose:
         by_platforms.setdefault(graph.targets[member].platforms, []).append(member)
-    if len(by_platforms) == 1 and not loose:
-        return Entry(group.name, hcl.write(list(group.parts), {}, indent=2))
-    calls = tuple(Call("having", (list(platforms), names)) for platforms, names in by_platforms.items())
-    return Entry(group.name, hcl.write(calls[0] if len(calls) == 1 else Call("concat", calls), {}, indent=2))
+    having = tuple(Call("having", (list(platforms), names)) for platforms, names in by_platforms.items())
+    return Entry(group.name, hcl.write(Call("members", having), {}, indent=2))
 
 
 def _platforms(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:

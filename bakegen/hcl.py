@@ -81,6 +81,8 @@ def write(value: Any, names: Mapping[str, str], indent: int = 0) -> str:
                 if _fits(flat, indent):
                     return flat
             *first, last = value.arguments
+            if isinstance(last, Call) and not first:
+                return f"{value.function}({write(last, names, indent)})"
             opening = "".join([f"{value.function}(", *(f"{write(item, names)}, " for item in first)])
             if isinstance(last, list | tuple) and _fits(f"{opening}[", indent):
                 return f"{opening}{_lines('[', last, ']', names, indent)})"

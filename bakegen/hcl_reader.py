@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any
 from unicodedata import normalize
 
 import hcl2
@@ -127,9 +127,9 @@ class _Reader:
         self.values: dict[str, Any] = {}
         self.blocks: dict[str, dict[str, Node]] = {"variable": {}, "function": {}, "group": {}, "target": {}}
         self.attributes: dict[str, Attributes] = {}
-        self.functions: dict[str, tuple[int, Callable[..., Any]]] = {
-            "asked": (1, self.asked),
+        self.functions: dict[str, tuple[int | None, Callable[..., list[str]]]] = {  # how many lists each takes
             "having": (2, self.having),
+            "members": (None, self.members),
             "platforms": (1, self.platforms),
             "tags": (2, self.tags),
         }
@@ -239,7 +239,9 @@ class _Reader:
         raise _RefusedError(f"bakegen writes no {str(node.data).replace('_', ' ')} such as {_spelling(node)}", node)
 
     def named(self, node: Node) -> Any:
-        name = _spelling(node)
+        return self.variable(_spelling(node), node)
+
+    def variable(self, name: str, node: Node | None = None) -> Any:
         if name not in self.values:
             raise _RefusedError(f'there is no variable "{name}"', node)
         return self.values[name]
@@ -274,40 +276,40 @@ class _Reader:
             raise _RefusedError("only texts stand inside a text", node)
         return value
 
-    def call(self, node: Node) -> Any:
-        name, *rest = _trees(node)
+    def call(self, node: Node) -> list[str]:
+        called, *rest = _trees(node)
+        name = _spelling(called)
         arguments = [self.value(argument) for argument in (_trees(rest[0]) if rest else ())]
-        if any(not isinstance(argument, list) for argument in arguments) or "..." in _spelling(node):
-            raise _RefusedError("bakegen calls functions with lists only", node)
-        word = _spelling(name)
-        if word == "concat" and arguments:
-            return list(chain(*arguments))
-        count, function = self.functions.get(word, (-1, _unknown))
-        if word not in self.blocks["function"] or count != len(arguments):
-            raise _RefusedError(f"bakegen calls no {word} with {len(arguments)} arguments", node)
+        spread = rest and any(isinstance(token, Token) and token.type == "ELLIPSIS" for token in rest[0].children)
+        count, function = self.functions.get(name, (None, None))
+        lists = all(isinstance(argument, list) for argument in arguments) and count in {None, len(arguments)}
+        if function is None or name not in self.blocks["function"] or spread or not lists:
+            raise _RefusedError(f"bakegen writes no such call of {name}", node)
         return function(*arguments)
 
     # The functions of the template, in Python.
 
     def asked(self, declared: Sequence[str]) -> list[str]:
-        wanted = self.values["BAKEGEN_PLATFORMS"]
+        wanted = self.variable("BAKEGEN_PLATFORMS")
         return [platform for platform in declared if not wanted or platform in wanted.split(",")]
 
-    def having(self, declared: Sequence[str], targets: Sequence[str]) -> list[str]:
-        return list(targets) if self.asked(declared) else []
+    def nothing(self) -> list[str]:
+        return [f"nothing for {self.variable('BAKEGEN_PLATFORMS').replace('/', '-')}"]
+
+    def having(self, declared: Sequence[str], names: Sequence[str]) -> list[str]:
+        return list(names) if self.asked(declared) else []
+
+    def members(self, *lists: Sequence[str]) -> list[str]:
+        return list(chain(*lists)) or self.nothing()
 
     def platforms(self, declared: Sequence[str]) -> list[str]:
-        return self.asked(declared) or [f"not built for {self.values['BAKEGEN_PLATFORMS']}"]
+        return self.asked(declared) or self.nothing()
 
     def tags(self, repositories: Sequence[str], names: Sequence[str]) -> list[str]:
-        prefix = self.values["BAKEGEN_REGISTRY"]
+        prefix = self.variable("BAKEGEN_REGISTRY")
         if prefix:
             repositories = [f"{prefix}/{repository.rsplit('/', 1)[-1]}" for repository in repositories]
         return [f"{repository}:{name}" for repository in dict.fromkeys(repositories) for name in names]
-
-
-def _unknown(*_: object) -> NoReturn:
-    raise AssertionError
 
 
 def _merge(below: dict[str, Any], above: Attributes) -> dict[str, Any]:

@@ -30,33 +30,44 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["acme-db", "acme-base", "acme-shell"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["acme-db", "acme-base", "acme-shell"]))
 }
 
 group "acme-base" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "acme-base_os_debian12",
     "acme-base_os_ubi9",
     "acme-base_build_debian12",
     "acme-base_build_ubi9",
-  ])
+  ]))
 }
 
 group "acme-db" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64"], [
       "acme-base_os_debian12",
       "acme-base_os_ubi9",
@@ -67,27 +78,27 @@ group "acme-db" {
 }
 
 group "acme-shell" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64"], ["acme-base_os_ubi9"]),
     having(["linux/arm64"], ["acme-shell_ubi9_bash", "acme-shell_ubi9_zsh"]),
   )
 }
 
 group "os" {
-  targets = having(["linux/amd64", "linux/arm64"], ["acme-base_os_debian12", "acme-base_os_ubi9"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["acme-base_os_debian12", "acme-base_os_ubi9"]))
 }
 
 group "build" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "acme-base_os_debian12",
     "acme-base_os_ubi9",
     "acme-base_build_debian12",
     "acme-base_build_ubi9",
-  ])
+  ]))
 }
 
 group "server" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64"], [
       "acme-base_os_debian12",
       "acme-base_os_ubi9",
@@ -98,18 +109,18 @@ group "server" {
 }
 
 group "debian12" {
-  targets = having(["linux/amd64", "linux/arm64"], ["acme-base_os_debian12", "acme-base_build_debian12"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["acme-base_os_debian12", "acme-base_build_debian12"]))
 }
 
 group "ubi9" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64"], ["acme-base_os_ubi9", "acme-base_build_ubi9"]),
     having(["linux/arm64"], ["acme-shell_ubi9_bash", "acme-shell_ubi9_zsh"]),
   )
 }
 
 group "postgres" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64"], [
       "acme-base_os_debian12",
       "acme-base_os_ubi9",
@@ -120,7 +131,7 @@ group "postgres" {
 }
 
 group "mariadb" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64"], [
       "acme-base_os_debian12",
       "acme-base_os_ubi9",
@@ -131,14 +142,14 @@ group "mariadb" {
 }
 
 group "bash" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64"], ["acme-base_os_ubi9"]),
     having(["linux/arm64"], ["acme-shell_ubi9_bash"]),
   )
 }
 
 group "zsh" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64"], ["acme-base_os_ubi9"]),
     having(["linux/arm64"], ["acme-shell_ubi9_zsh"]),
   )

@@ -34,58 +34,69 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["api"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["api"]))
 }
 
 group "api" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "api_server_node20",
     "api_server_node22",
     "api_worker_node20",
     "api_worker_node22",
-  ])
+  ]))
 }
 
 group "server" {
-  targets = having(["linux/amd64", "linux/arm64"], ["api_server_node20", "api_server_node22"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["api_server_node20", "api_server_node22"]))
 }
 
 group "worker" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "api_server_node20",
     "api_server_node22",
     "api_worker_node20",
     "api_worker_node22",
-  ])
+  ]))
 }
 
 group "node20" {
-  targets = having(["linux/amd64", "linux/arm64"], ["api_server_node20", "api_worker_node20"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["api_server_node20", "api_worker_node20"]))
 }
 
 group "node22" {
-  targets = having(["linux/amd64", "linux/arm64"], ["api_server_node22", "api_worker_node22"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["api_server_node22", "api_worker_node22"]))
 }
 
 group "newest" {
-  targets = having(["linux/amd64", "linux/arm64"], ["api_server_node22", "api_worker_node22"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["api_server_node22", "api_worker_node22"]))
 }
 
 group "nightly" {
-  targets = having(["linux/amd64", "linux/arm64"], ["api_server_node22", "api_worker_node22"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["api_server_node22", "api_worker_node22"]))
 }
 
 # ---- api (manifest/api.yml)

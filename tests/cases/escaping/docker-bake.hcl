@@ -30,36 +30,47 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["odd"]
+  targets = members(having(["linux/amd64"], ["odd"]))
 }
 
 group "odd" {
-  targets = having(["linux/amd64"], ["odd_a-b", "odd_a_c", "odd_text1-0"])
+  targets = members(having(["linux/amd64"], ["odd_a-b", "odd_a_c", "odd_text1-0"]))
 }
 
 group "a-b" {
-  targets = having(["linux/amd64"], ["odd_a-b"])
+  targets = members(having(["linux/amd64"], ["odd_a-b"]))
 }
 
 group "a_c" {
-  targets = having(["linux/amd64"], ["odd_a_c"])
+  targets = members(having(["linux/amd64"], ["odd_a_c"]))
 }
 
 group "text1-0" {
-  targets = having(["linux/amd64"], ["odd_text1-0"])
+  targets = members(having(["linux/amd64"], ["odd_text1-0"]))
 }
 
 # ---- odd (manifest/odd.yml)

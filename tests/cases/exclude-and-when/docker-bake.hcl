@@ -26,24 +26,35 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["ruby-app"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["ruby-app"]))
 }
 
 group "ruby-app" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-1_bookworm",
     "ruby-app_plain_ruby3-1_bullseye",
     "ruby-app_plain_ruby3-1_alpine",
@@ -53,11 +64,11 @@ group "ruby-app" {
     "ruby-app_plain_ruby3-3_alpine",
     "ruby-app_jit_ruby3-2_bookworm",
     "ruby-app_jit_ruby3-3_bookworm",
-  ])
+  ]))
 }
 
 group "plain" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-1_bookworm",
     "ruby-app_plain_ruby3-1_bullseye",
     "ruby-app_plain_ruby3-1_alpine",
@@ -65,62 +76,62 @@ group "plain" {
     "ruby-app_plain_ruby3-2_alpine",
     "ruby-app_plain_ruby3-3_bookworm",
     "ruby-app_plain_ruby3-3_alpine",
-  ])
+  ]))
 }
 
 group "jit" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-2_bookworm",
     "ruby-app_plain_ruby3-3_bookworm",
     "ruby-app_jit_ruby3-2_bookworm",
     "ruby-app_jit_ruby3-3_bookworm",
-  ])
+  ]))
 }
 
 group "ruby3-1" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-1_bookworm",
     "ruby-app_plain_ruby3-1_bullseye",
     "ruby-app_plain_ruby3-1_alpine",
-  ])
+  ]))
 }
 
 group "ruby3-2" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-2_bookworm",
     "ruby-app_plain_ruby3-2_alpine",
     "ruby-app_jit_ruby3-2_bookworm",
-  ])
+  ]))
 }
 
 group "ruby3-3" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-3_bookworm",
     "ruby-app_plain_ruby3-3_alpine",
     "ruby-app_jit_ruby3-3_bookworm",
-  ])
+  ]))
 }
 
 group "bookworm" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-1_bookworm",
     "ruby-app_plain_ruby3-2_bookworm",
     "ruby-app_plain_ruby3-3_bookworm",
     "ruby-app_jit_ruby3-2_bookworm",
     "ruby-app_jit_ruby3-3_bookworm",
-  ])
+  ]))
 }
 
 group "bullseye" {
-  targets = having(["linux/amd64", "linux/arm64"], ["ruby-app_plain_ruby3-1_bullseye"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["ruby-app_plain_ruby3-1_bullseye"]))
 }
 
 group "alpine" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "ruby-app_plain_ruby3-1_alpine",
     "ruby-app_plain_ruby3-2_alpine",
     "ruby-app_plain_ruby3-3_alpine",
-  ])
+  ]))
 }
 
 # ---- ruby-app (manifest/ruby.yml)

@@ -26,24 +26,35 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["bench"]
+  targets = members(having(["linux/amd64"], ["bench"]))
 }
 
 group "bench" {
-  targets = [
+  targets = members(having(["linux/amd64"], [
     "bench_debian12-gcc-glibc",
     "bench_debian12-gcc-musl",
     "bench_debian12-clang-glibc",
@@ -52,65 +63,65 @@ group "bench" {
     "bench_debian13-gcc-musl",
     "bench_debian13-clang-glibc",
     "bench_debian13-clang-musl",
-  ]
+  ]))
 }
 
 group "debian12" {
-  targets = [
+  targets = members(having(["linux/amd64"], [
     "bench_debian12-gcc-glibc",
     "bench_debian12-gcc-musl",
     "bench_debian12-clang-glibc",
     "bench_debian12-clang-musl",
-  ]
+  ]))
 }
 
 group "debian13" {
-  targets = [
+  targets = members(having(["linux/amd64"], [
     "bench_debian13-gcc-glibc",
     "bench_debian13-gcc-musl",
     "bench_debian13-clang-glibc",
     "bench_debian13-clang-musl",
-  ]
+  ]))
 }
 
 group "gcc" {
-  targets = [
+  targets = members(having(["linux/amd64"], [
     "bench_debian12-gcc-glibc",
     "bench_debian12-gcc-musl",
     "bench_debian13-gcc-glibc",
     "bench_debian13-gcc-musl",
-  ]
+  ]))
 }
 
 group "clang" {
-  targets = [
+  targets = members(having(["linux/amd64"], [
     "bench_debian12-clang-glibc",
     "bench_debian12-clang-musl",
     "bench_debian13-clang-glibc",
     "bench_debian13-clang-musl",
-  ]
+  ]))
 }
 
 group "glibc" {
-  targets = [
+  targets = members(having(["linux/amd64"], [
     "bench_debian12-gcc-glibc",
     "bench_debian12-clang-glibc",
     "bench_debian13-gcc-glibc",
     "bench_debian13-clang-glibc",
-  ]
+  ]))
 }
 
 group "musl" {
-  targets = [
+  targets = members(having(["linux/amd64"], [
     "bench_debian12-gcc-musl",
     "bench_debian12-clang-musl",
     "bench_debian13-gcc-musl",
     "bench_debian13-clang-musl",
-  ]
+  ]))
 }
 
 group "level2" {
-  targets = having(["linux/amd64"], [
+  targets = members(having(["linux/amd64"], [
     "bench_debian12_gcc_glibc_level2",
     "bench_debian12_gcc_musl_level2",
     "bench_debian12_clang_glibc_level2",
@@ -119,11 +130,11 @@ group "level2" {
     "bench_debian13_gcc_musl_level2",
     "bench_debian13_clang_glibc_level2",
     "bench_debian13_clang_musl_level2",
-  ])
+  ]))
 }
 
 group "level3" {
-  targets = having(["linux/amd64"], [
+  targets = members(having(["linux/amd64"], [
     "bench_debian12_gcc_glibc_level3",
     "bench_debian12_gcc_musl_level3",
     "bench_debian12_clang_glibc_level3",
@@ -132,39 +143,39 @@ group "level3" {
     "bench_debian13_gcc_musl_level3",
     "bench_debian13_clang_glibc_level3",
     "bench_debian13_clang_musl_level3",
-  ])
+  ]))
 }
 
 group "bench_debian12-gcc-glibc" {
-  targets = having(["linux/amd64"], ["bench_debian12_gcc_glibc_level2", "bench_debian12_gcc_glibc_level3"])
+  targets = members(having(["linux/amd64"], ["bench_debian12_gcc_glibc_level2", "bench_debian12_gcc_glibc_level3"]))
 }
 
 group "bench_debian12-gcc-musl" {
-  targets = having(["linux/amd64"], ["bench_debian12_gcc_musl_level2", "bench_debian12_gcc_musl_level3"])
+  targets = members(having(["linux/amd64"], ["bench_debian12_gcc_musl_level2", "bench_debian12_gcc_musl_level3"]))
 }
 
 group "bench_debian12-clang-glibc" {
-  targets = having(["linux/amd64"], ["bench_debian12_clang_glibc_level2", "bench_debian12_clang_glibc_level3"])
+  targets = members(having(["linux/amd64"], ["bench_debian12_clang_glibc_level2", "bench_debian12_clang_glibc_level3"]))
 }
 
 group "bench_debian12-clang-musl" {
-  targets = having(["linux/amd64"], ["bench_debian12_clang_musl_level2", "bench_debian12_clang_musl_level3"])
+  targets = members(having(["linux/amd64"], ["bench_debian12_clang_musl_level2", "bench_debian12_clang_musl_level3"]))
 }
 
 group "bench_debian13-gcc-glibc" {
-  targets = having(["linux/amd64"], ["bench_debian13_gcc_glibc_level2", "bench_debian13_gcc_glibc_level3"])
+  targets = members(having(["linux/amd64"], ["bench_debian13_gcc_glibc_level2", "bench_debian13_gcc_glibc_level3"]))
 }
 
 group "bench_debian13-gcc-musl" {
-  targets = having(["linux/amd64"], ["bench_debian13_gcc_musl_level2", "bench_debian13_gcc_musl_level3"])
+  targets = members(having(["linux/amd64"], ["bench_debian13_gcc_musl_level2", "bench_debian13_gcc_musl_level3"]))
 }
 
 group "bench_debian13-clang-glibc" {
-  targets = having(["linux/amd64"], ["bench_debian13_clang_glibc_level2", "bench_debian13_clang_glibc_level3"])
+  targets = members(having(["linux/amd64"], ["bench_debian13_clang_glibc_level2", "bench_debian13_clang_glibc_level3"]))
 }
 
 group "bench_debian13-clang-musl" {
-  targets = having(["linux/amd64"], ["bench_debian13_clang_musl_level2", "bench_debian13_clang_musl_level3"])
+  targets = members(having(["linux/amd64"], ["bench_debian13_clang_musl_level2", "bench_debian13_clang_musl_level3"]))
 }
 
 # ---- bench (manifest/bench.yml)

@@ -26,36 +26,47 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = concat(having(["linux/amd64", "linux/arm64"], ["cache"]), having(["linux/amd64"], ["queue"]))
+  targets = members(having(["linux/amd64", "linux/arm64"], ["cache"]), having(["linux/amd64"], ["queue"]))
 }
 
 group "cache" {
-  targets = having(["linux/amd64", "linux/arm64"], ["cache_debian", "cache_alpine"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["cache_debian", "cache_alpine"]))
 }
 
 group "queue" {
-  targets = having(["linux/amd64"], ["queue_debian", "queue_alpine"])
+  targets = members(having(["linux/amd64"], ["queue_debian", "queue_alpine"]))
 }
 
 group "debian" {
-  targets = concat(having(["linux/amd64", "linux/arm64"], ["cache_debian"]), having(["linux/amd64"], ["queue_debian"]))
+  targets = members(having(["linux/amd64", "linux/arm64"], ["cache_debian"]), having(["linux/amd64"], ["queue_debian"]))
 }
 
 group "alpine" {
-  targets = concat(having(["linux/amd64", "linux/arm64"], ["cache_alpine"]), having(["linux/amd64"], ["queue_alpine"]))
+  targets = members(having(["linux/amd64", "linux/arm64"], ["cache_alpine"]), having(["linux/amd64"], ["queue_alpine"]))
 }
 
 # ---- cache (manifest/cache.yml)

@@ -30,101 +30,112 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["model-server"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["model-server"]))
 }
 
 group "model-server" {
-  targets = ["model-server_runtime", "model-server_runtime_conda"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["model-server_runtime", "model-server_runtime_conda"]))
 }
 
 group "base" {
-  targets = ["model-server_base", "model-server_base_conda"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["model-server_base", "model-server_base_conda"]))
 }
 
 group "runtime" {
-  targets = ["model-server_runtime", "model-server_runtime_conda"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["model-server_runtime", "model-server_runtime_conda"]))
 }
 
 group "python3-10" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "model-server_base_python3-10_pip",
     "model-server_base_python3-10_conda",
     "model-server_runtime_python3-10_pip",
     "model-server_runtime_python3-10_conda",
-  ])
+  ]))
 }
 
 group "python3-11" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "model-server_base_python3-11_pip",
     "model-server_base_python3-11_conda",
     "model-server_runtime_python3-11_pip",
     "model-server_runtime_python3-11_conda",
-  ])
+  ]))
 }
 
 group "python3-12" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "model-server_base_python3-12_pip",
     "model-server_base_python3-12_conda",
     "model-server_runtime_python3-12_pip",
     "model-server_runtime_python3-12_conda",
-  ])
+  ]))
 }
 
 group "pip" {
-  targets = ["model-server_runtime"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["model-server_runtime"]))
 }
 
 group "conda" {
-  targets = ["model-server_runtime_conda"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["model-server_runtime_conda"]))
 }
 
 group "model-server_base" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "model-server_base_python3-10_pip",
     "model-server_base_python3-11_pip",
     "model-server_base_python3-12_pip",
-  ])
+  ]))
 }
 
 group "model-server_base_conda" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "model-server_base_python3-10_conda",
     "model-server_base_python3-11_conda",
     "model-server_base_python3-12_conda",
-  ])
+  ]))
 }
 
 group "model-server_runtime" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "model-server_base",
     "model-server_runtime_python3-10_pip",
     "model-server_runtime_python3-11_pip",
     "model-server_runtime_python3-12_pip",
-  ])
+  ]))
 }
 
 group "model-server_runtime_conda" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "model-server_base_conda",
     "model-server_runtime_python3-10_conda",
     "model-server_runtime_python3-11_conda",
     "model-server_runtime_python3-12_conda",
-  ])
+  ]))
 }
 
 # ---- model-server (manifest/model-server.yml)

@@ -26,24 +26,37 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["probe"]
+  targets = members(having(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x", "linux/riscv64"], [
+    "probe",
+  ]))
 }
 
 group "probe" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x"], [
       "probe_base_debian12",
     ]),
@@ -61,7 +74,7 @@ group "probe" {
 }
 
 group "base" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x"], [
       "probe_base_debian12",
     ]),
@@ -73,7 +86,7 @@ group "base" {
 }
 
 group "java" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x"], [
       "probe_base_debian12",
     ]),
@@ -90,7 +103,7 @@ group "java" {
 }
 
 group "small" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x"], [
       "probe_base_debian12",
     ]),
@@ -102,7 +115,7 @@ group "small" {
 }
 
 group "debian12" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x"], [
       "probe_base_debian12",
     ]),
@@ -112,7 +125,7 @@ group "debian12" {
 }
 
 group "alpine3-20" {
-  targets = concat(
+  targets = members(
     having(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x", "linux/riscv64"], [
       "probe_base_alpine3-20",
     ]),
@@ -122,10 +135,10 @@ group "alpine3-20" {
 }
 
 group "ubi9" {
-  targets = having(["linux/amd64", "linux/arm64", "linux/ppc64le", "linux/s390x"], [
+  targets = members(having(["linux/amd64", "linux/arm64", "linux/ppc64le", "linux/s390x"], [
     "probe_base_ubi9",
     "probe_java_ubi9",
-  ])
+  ]))
 }
 
 # ---- probe (manifest/probe.yml)

@@ -30,24 +30,35 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["trainer"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["trainer"]))
 }
 
 group "trainer" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "trainer_base_ubuntu22-04",
     "trainer_base_alpine3-20",
     "trainer_runtime_ubuntu22-04",
@@ -55,63 +66,63 @@ group "trainer" {
     "trainer_cuda_ubuntu22-04",
     "trainer_cudnn_ubuntu22-04",
     "trainer_devel-trt_ubuntu22-04",
-  ])
+  ]))
 }
 
 group "base" {
-  targets = having(["linux/amd64", "linux/arm64"], ["trainer_base_ubuntu22-04", "trainer_base_alpine3-20"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["trainer_base_ubuntu22-04", "trainer_base_alpine3-20"]))
 }
 
 group "wheels" {
-  targets = having(["linux/amd64", "linux/arm64"], ["trainer_wheels"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["trainer_wheels"]))
 }
 
 group "runtime" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "trainer_base_ubuntu22-04",
     "trainer_base_alpine3-20",
     "trainer_runtime_ubuntu22-04",
     "trainer_runtime_alpine3-20",
-  ])
+  ]))
 }
 
 group "fonts" {
-  targets = having(["linux/amd64", "linux/arm64"], ["trainer_fonts"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["trainer_fonts"]))
 }
 
 group "cuda" {
-  targets = having(["linux/amd64", "linux/arm64"], ["trainer_base_ubuntu22-04", "trainer_cuda_ubuntu22-04"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["trainer_base_ubuntu22-04", "trainer_cuda_ubuntu22-04"]))
 }
 
 group "cudnn" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "trainer_base_ubuntu22-04",
     "trainer_cuda_ubuntu22-04",
     "trainer_cudnn_ubuntu22-04",
-  ])
+  ]))
 }
 
 group "devel-trt" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "trainer_base_ubuntu22-04",
     "trainer_cuda_ubuntu22-04",
     "trainer_cudnn_ubuntu22-04",
     "trainer_devel-trt_ubuntu22-04",
-  ])
+  ]))
 }
 
 group "ubuntu22-04" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "trainer_base_ubuntu22-04",
     "trainer_runtime_ubuntu22-04",
     "trainer_cuda_ubuntu22-04",
     "trainer_cudnn_ubuntu22-04",
     "trainer_devel-trt_ubuntu22-04",
-  ])
+  ]))
 }
 
 group "alpine3-20" {
-  targets = having(["linux/amd64", "linux/arm64"], ["trainer_base_alpine3-20", "trainer_runtime_alpine3-20"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["trainer_base_alpine3-20", "trainer_runtime_alpine3-20"]))
 }
 
 # ---- trainer (manifest/trainer.yml)

@@ -30,54 +30,65 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["dotnet"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["dotnet"]))
 }
 
 group "dotnet" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "dotnet_runtime_bookworm-slim",
     "dotnet_runtime_noble",
     "dotnet_sdk_bookworm-slim",
     "dotnet_sdk_noble",
-  ])
+  ]))
 }
 
 group "deps" {
-  targets = having(["linux/amd64", "linux/arm64"], ["dotnet_deps_bookworm-slim", "dotnet_deps_noble"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["dotnet_deps_bookworm-slim", "dotnet_deps_noble"]))
 }
 
 group "runtime" {
-  targets = having(["linux/amd64", "linux/arm64"], ["dotnet_runtime_bookworm-slim", "dotnet_runtime_noble"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["dotnet_runtime_bookworm-slim", "dotnet_runtime_noble"]))
 }
 
 group "sdk" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "dotnet_runtime_bookworm-slim",
     "dotnet_runtime_noble",
     "dotnet_sdk_bookworm-slim",
     "dotnet_sdk_noble",
-  ])
+  ]))
 }
 
 group "bookworm-slim" {
-  targets = having(["linux/amd64", "linux/arm64"], ["dotnet_runtime_bookworm-slim", "dotnet_sdk_bookworm-slim"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["dotnet_runtime_bookworm-slim", "dotnet_sdk_bookworm-slim"]))
 }
 
 group "noble" {
-  targets = having(["linux/amd64", "linux/arm64"], ["dotnet_runtime_noble", "dotnet_sdk_noble"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["dotnet_runtime_noble", "dotnet_sdk_noble"]))
 }
 
 # ---- dotnet (manifest/dotnet.yml)

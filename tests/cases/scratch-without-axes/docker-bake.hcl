@@ -26,32 +26,43 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["ca-bundle"]
+  targets = members(having(["linux/amd64", "linux/arm64", "linux/ppc64le"], ["ca-bundle"]))
 }
 
 group "ca-bundle" {
-  targets = having(["linux/amd64", "linux/arm64", "linux/ppc64le"], ["ca-bundle_minimal", "ca-bundle_full"])
+  targets = members(having(["linux/amd64", "linux/arm64", "linux/ppc64le"], ["ca-bundle_minimal", "ca-bundle_full"]))
 }
 
 group "minimal" {
-  targets = having(["linux/amd64", "linux/arm64", "linux/ppc64le"], ["ca-bundle_minimal"])
+  targets = members(having(["linux/amd64", "linux/arm64", "linux/ppc64le"], ["ca-bundle_minimal"]))
 }
 
 group "full" {
-  targets = having(["linux/amd64", "linux/arm64", "linux/ppc64le"], ["ca-bundle_full"])
+  targets = members(having(["linux/amd64", "linux/arm64", "linux/ppc64le"], ["ca-bundle_full"]))
 }
 
 # ---- ca-bundle (manifest/ca-bundle.yml)

@@ -30,24 +30,35 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["notebook"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["notebook"]))
 }
 
 group "notebook" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "notebook_system_ubuntu22-04",
     "notebook_system_ubuntu24-04",
     "notebook_python_ubuntu22-04_python3-11",
@@ -62,30 +73,30 @@ group "notebook" {
     "notebook_notebook_ubuntu24-04_python3-11_gpu",
     "notebook_notebook_ubuntu24-04_python3-12_cpu",
     "notebook_notebook_ubuntu24-04_python3-12_gpu",
-  ])
+  ]))
 }
 
 group "tools" {
-  targets = having(["linux/amd64", "linux/arm64"], ["notebook_tools"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["notebook_tools"]))
 }
 
 group "system" {
-  targets = having(["linux/amd64", "linux/arm64"], ["notebook_system_ubuntu22-04", "notebook_system_ubuntu24-04"])
+  targets = members(having(["linux/amd64", "linux/arm64"], ["notebook_system_ubuntu22-04", "notebook_system_ubuntu24-04"]))
 }
 
 group "python" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "notebook_system_ubuntu22-04",
     "notebook_system_ubuntu24-04",
     "notebook_python_ubuntu22-04_python3-11",
     "notebook_python_ubuntu22-04_python3-12",
     "notebook_python_ubuntu24-04_python3-11",
     "notebook_python_ubuntu24-04_python3-12",
-  ])
+  ]))
 }
 
 group "ubuntu22-04" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "notebook_system_ubuntu22-04",
     "notebook_python_ubuntu22-04_python3-11",
     "notebook_python_ubuntu22-04_python3-12",
@@ -93,11 +104,11 @@ group "ubuntu22-04" {
     "notebook_notebook_ubuntu22-04_python3-11_gpu",
     "notebook_notebook_ubuntu22-04_python3-12_cpu",
     "notebook_notebook_ubuntu22-04_python3-12_gpu",
-  ])
+  ]))
 }
 
 group "ubuntu24-04" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "notebook_system_ubuntu24-04",
     "notebook_python_ubuntu24-04_python3-11",
     "notebook_python_ubuntu24-04_python3-12",
@@ -105,11 +116,11 @@ group "ubuntu24-04" {
     "notebook_notebook_ubuntu24-04_python3-11_gpu",
     "notebook_notebook_ubuntu24-04_python3-12_cpu",
     "notebook_notebook_ubuntu24-04_python3-12_gpu",
-  ])
+  ]))
 }
 
 group "python3-11" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "notebook_system_ubuntu22-04",
     "notebook_system_ubuntu24-04",
     "notebook_python_ubuntu22-04_python3-11",
@@ -118,11 +129,11 @@ group "python3-11" {
     "notebook_notebook_ubuntu22-04_python3-11_gpu",
     "notebook_notebook_ubuntu24-04_python3-11_cpu",
     "notebook_notebook_ubuntu24-04_python3-11_gpu",
-  ])
+  ]))
 }
 
 group "python3-12" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "notebook_system_ubuntu22-04",
     "notebook_system_ubuntu24-04",
     "notebook_python_ubuntu22-04_python3-12",
@@ -131,11 +142,11 @@ group "python3-12" {
     "notebook_notebook_ubuntu22-04_python3-12_gpu",
     "notebook_notebook_ubuntu24-04_python3-12_cpu",
     "notebook_notebook_ubuntu24-04_python3-12_gpu",
-  ])
+  ]))
 }
 
 group "cpu" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "notebook_system_ubuntu22-04",
     "notebook_system_ubuntu24-04",
     "notebook_python_ubuntu22-04_python3-11",
@@ -146,11 +157,11 @@ group "cpu" {
     "notebook_notebook_ubuntu22-04_python3-12_cpu",
     "notebook_notebook_ubuntu24-04_python3-11_cpu",
     "notebook_notebook_ubuntu24-04_python3-12_cpu",
-  ])
+  ]))
 }
 
 group "gpu" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "notebook_system_ubuntu22-04",
     "notebook_system_ubuntu24-04",
     "notebook_python_ubuntu22-04_python3-11",
@@ -161,7 +172,7 @@ group "gpu" {
     "notebook_notebook_ubuntu22-04_python3-12_gpu",
     "notebook_notebook_ubuntu24-04_python3-11_gpu",
     "notebook_notebook_ubuntu24-04_python3-12_gpu",
-  ])
+  ]))
 }
 
 # ---- notebook (manifest/notebook.yml)

@@ -26,106 +26,117 @@ function "asked" {
   result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
 }
 
-# A target without any of the asked platforms must not be built for the host's: bake refuses this one.
-function "platforms" {
-  params = [declared]
-  result = length(asked(declared)) > 0 ? asked(declared) : ["not built for ${BAKEGEN_PLATFORMS}"]
+# What bake looks for in vain, or refuses to build, rather than doing nothing or building for the host.
+function "nothing" {
+  params = []
+  result = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 }
 
-# In a group, such targets are left out.
+function "platforms" {
+  params = [declared]
+  result = length(asked(declared)) > 0 ? asked(declared) : nothing()
+}
+
+# Groups leave out what has none of the asked platforms.
 function "having" {
-  params = [declared, targets]
-  result = length(asked(declared)) > 0 ? targets : []
+  params = [declared, names]
+  result = length(asked(declared)) > 0 ? names : []
+}
+
+function "members" {
+  params = []
+  variadic_params = names
+  result = length(flatten(names)) > 0 ? flatten(names) : nothing()
 }
 
 group "default" {
-  targets = ["python"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["python"]))
 }
 
 group "python" {
-  targets = ["python_bookworm", "python_slim", "python_alpine3-22"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["python_bookworm", "python_slim", "python_alpine3-22"]))
 }
 
 group "version3-15-0a1" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "python_version3-15-0a1_bookworm",
     "python_version3-15-0a1_slim",
     "python_version3-15-0a1_alpine3-22",
-  ])
+  ]))
 }
 
 group "version3-14-2" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "python_version3-14-2_bookworm",
     "python_version3-14-2_slim",
     "python_version3-14-2_alpine3-22",
-  ])
+  ]))
 }
 
 group "version3-14-1" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "python_version3-14-1_bookworm",
     "python_version3-14-1_slim",
     "python_version3-14-1_alpine3-22",
-  ])
+  ]))
 }
 
 group "version3-13-11" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "python_version3-13-11_bookworm",
     "python_version3-13-11_slim",
     "python_version3-13-11_alpine3-22",
-  ])
+  ]))
 }
 
 group "version3-12-12" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "python_version3-12-12_bookworm",
     "python_version3-12-12_slim",
     "python_version3-12-12_alpine3-22",
-  ])
+  ]))
 }
 
 group "bookworm" {
-  targets = ["python_bookworm"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["python_bookworm"]))
 }
 
 group "slim" {
-  targets = ["python_slim"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["python_slim"]))
 }
 
 group "alpine3-22" {
-  targets = ["python_alpine3-22"]
+  targets = members(having(["linux/amd64", "linux/arm64"], ["python_alpine3-22"]))
 }
 
 group "python_bookworm" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "python_version3-15-0a1_bookworm",
     "python_version3-14-2_bookworm",
     "python_version3-14-1_bookworm",
     "python_version3-13-11_bookworm",
     "python_version3-12-12_bookworm",
-  ])
+  ]))
 }
 
 group "python_slim" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "python_version3-15-0a1_slim",
     "python_version3-14-2_slim",
     "python_version3-14-1_slim",
     "python_version3-13-11_slim",
     "python_version3-12-12_slim",
-  ])
+  ]))
 }
 
 group "python_alpine3-22" {
-  targets = having(["linux/amd64", "linux/arm64"], [
+  targets = members(having(["linux/amd64", "linux/arm64"], [
     "python_version3-15-0a1_alpine3-22",
     "python_version3-14-2_alpine3-22",
     "python_version3-14-1_alpine3-22",
     "python_version3-13-11_alpine3-22",
     "python_version3-12-12_alpine3-22",
-  ])
+  ]))
 }
 
 # ---- python (manifest/python.yml)
