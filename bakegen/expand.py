@@ -382,9 +382,9 @@ class _Expander:
                 ) -> str:
                     texts = {**base, **{axis: name or EMPTY_NAME for axis, name in chosen.items()}}
                     fixed = {key: scope.lookup(key) for key in ("release", "target", "platforms", "folder")}
-                    return self.names.scope({**self.names.variables, **fixed, **texts}, point, unavailable).text(
-                        pattern
-                    )
+                    inner = self.names.scope({**self.names.variables, **fixed, **texts}, point, unavailable)
+                    inner.allows_empty_names = True
+                    return inner.text(pattern)
 
                 found = expand_pattern(names, evaluate)
             else:

@@ -90,7 +90,7 @@ class FreeText:
         self._refuse()
 
     def _refuse(self, *_: object) -> NoReturn:
-        names = " and ".join(dict.fromkeys(_VARIABLE_MARK.findall(self._text)))
+        names = " and ".join(dict.fromkeys(_VARIABLE_MARK.findall(self._text))) or "U+0000"
         raise NotAvailableError(
             f"{names} is free until bake time, so nothing can be computed from it here",
             f"write it as it is, {{{{ {names.split(' ')[0]} }}}}, or declare a second variable",
@@ -177,6 +177,8 @@ class _ScopedContext(Context):
 def _finalize(value: Any) -> Any:
     """Return what `{{ value }}` writes; raises TypeError for what has no one spelling."""
     if isinstance(value, str):
+        if "\0" in value:  # written by FreeText only: a computed one would pass for a variable
+            FreeText(value)._refuse()  # noqa: SLF001 - same module
         return value
     if isinstance(value, FreeText):
         return value.marked
@@ -304,7 +306,7 @@ class Evaluator:
 class Scope:
     """The names that one evaluation may use, each computed when it is first asked for."""
 
-    __slots__ = ("_definitions", "_evaluator", "_open", "_source", "_unavailable", "_values")
+    __slots__ = ("_definitions", "_evaluator", "_open", "_source", "_unavailable", "_values", "allows_empty_names")
 
     def __init__(
         self,
@@ -318,6 +320,7 @@ class Scope:
         self._definitions = definitions
         self._unavailable = unavailable  # name -> message and hint
         self._values: dict[str, Any] = {}
+        self.allows_empty_names = False  # in tag patterns only
         self._open: dict[KeyPath, None] = {}  # what is being evaluated, outermost first
 
     def add(self, values: Mapping[str, Any]) -> Scope:
@@ -406,7 +409,7 @@ class Scope:
             raise
         except Exception as error:
             raise self._error(expression.path, error) from error
-        mistake = text_mistake(text)
+        mistake = text_mistake(text.replace(EMPTY_NAME, "") if self.allows_empty_names else text)
         if mistake:
             raise BakegenError([self._source.problem("control-character", mistake, expression.path, hint="remove it")])
         return normalized(text)
@@ -424,9 +427,7 @@ def _name(path: KeyPath) -> str:
 
 def text_mistake(text: str) -> str:
     """Return what makes `text` unfit to be written anywhere, or an empty string."""
-    found = _CONTROL.search(
-        _VARIABLE_MARK.sub("", text).replace(EMPTY_NAME, "") if "\0" in text or EMPTY_NAME in text else text
-    )
+    found = _CONTROL.search(_VARIABLE_MARK.sub("", text) if "\0" in text else text)
     if found:
         return f"gives text with the control character U+{ord(found[0]):04X}"
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
