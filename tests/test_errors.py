@@ -6,6 +6,7 @@ A case is a folder <code>/<name>. `command` holds the words of the command (`val
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -113,3 +114,42 @@ def test_the_document_explains_every_code_with_what_a_case_prints(update_golden:
     headings = re.findall(r"^### (\S+)$", written, re.MULTILINE)
     assert sorted(headings) == sorted(get_args(Code))
     assert headings == [case.partition("/")[0] for case in re.findall(r"<!-- case: (\S+) -->", written)]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "nonsense", "generate --nonsense", "list --format yaml", "explain", "-C nowhere validate", "validate --format", "generate --check=1"],
+)  # fmt: skip
+def test_misuse_is_told_from_bad_input(command: str, tmp_path: Path) -> None:
+    put(tmp_path, "manifest/app.yml", VALID)
+    before = tree(tmp_path)
+
+    outcome = run(tmp_path, shlex.split(command))
+
+    assert outcome.code == 2
+    assert not outcome.stdout or not command  # without a command, help is what was asked for
+    assert "Traceback" not in outcome.stderr
+    assert before == tree(tmp_path)
+
+
+def test_programs_get_the_same_problems(tmp_path: Path) -> None:
+    put(tmp_path, "manifest/app.yml", VALID + "labels: {50%: a, team: no}\n")
+
+    for_json = run(tmp_path, ["validate", "--format", "json"])
+    for_github = run(tmp_path, ["validate", "--format", "github"])
+
+    assert (for_json.code, for_github.code, for_json.stderr, for_github.stderr) == (1, 1, "", "")
+    assert json.loads(for_json.stdout) == [
+        {
+            "code": "ambiguous-scalar",
+            "message": "no is not text in YAML but the truth value false",
+            "file": "manifest/app.yml",
+            "line": 5,
+            "column": 24,
+            "hint": 'write false, or "no" if it is text',
+        }
+    ]
+    assert for_github.stdout == (
+        "::error file=manifest/app.yml,line=5,col=24,title=ambiguous-scalar::"
+        'no is not text in YAML but the truth value false (write false, or "no" if it is text)\n'
+    )
