@@ -191,7 +191,7 @@ def printable(text: str) -> str:
 def format_problem(problem: Problem) -> str:
     """Return the problem as several lines: place and message, the source line underlined, the hint."""
     where = f"{problem.position}: " if problem.position else ""
-    lines = [f"{where}{printable(problem.message)} [{problem.code}]"]
+    lines = [f"{where}{_shortened(printable(problem.message))} [{problem.code}]"]
     if problem.position and problem.position.line and problem.source.strip():
         number = str(problem.position.line)
         gutter = " " * len(number)
@@ -204,6 +204,11 @@ def format_problem(problem: Problem) -> str:
     if problem.hint:
         lines.append(f"  = help: {printable(problem.hint)}")
     return "\n".join(lines)
+
+
+def _shortened(text: str, most: int = 800) -> str:
+    """Return text that fits on a screen: the middle of a very long one is left out."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 4 :]}"
 
 
 def _clip(source: str, column: int, width: int = 160) -> tuple[str, int]:

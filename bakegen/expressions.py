@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
-from jinja2 import StrictUndefined, TemplateNotFound, TemplateSyntaxError, Undefined, UndefinedError
+from jinja2 import StrictUndefined, TemplateNotFound, TemplatesNotFound, TemplateSyntaxError, Undefined, UndefinedError
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.loaders import BaseLoader
@@ -192,7 +192,9 @@ def _finalize(value: Any) -> Any:
         dict: ("a mapping", "name one of its entries"),
         type(None): ("nothing (null)", "give it a value, or say what to write instead: {{ … or '' }}"),
     }
-    kind, hint = kinds.get(type(value), ("a function", "call it, or choose another name"))
+    kind, hint = kinds.get(type(value), ("an object", ""))
+    if callable(value):
+        kind, hint = "a function", "call it, or choose another name"
     raise NoTextError(f"{kind} cannot be written as text", hint)
 
 
@@ -474,13 +476,16 @@ def explain_failure(error: Exception, names: Iterable[str]) -> Failure:
             return _explain_undefined(error, names)
         case TemplateSyntaxError():
             return _explain_syntax(str(error.message).rstrip("."))
+        case TemplatesNotFound():
+            return Failure("template-missing", str(error.message).rstrip("."))
         case TemplateNotFound():
             message = f'there is no template "{error.message}"'
             return Failure("template-missing", message, "", (re.escape(str(error.message)),))
         case TemplateFailError():
             return Failure("template-refused", str(error))
-        case RecursionError():
-            return Failure("too-expensive", "calls or includes itself without end", "break the circle")
+        case RecursionError() | SyntaxError():  # Python's own limit on nested blocks is a SyntaxError
+            message = "calls or includes itself without end, or is nested too deeply"
+            return Failure("too-expensive", message, "break the circle, or take it apart")
         case TooExpensiveError():
             return Failure("too-expensive", f"takes more than {SECONDS} seconds", "make the loops smaller")
         case OverflowError() if "MAX_RANGE" in str(error):
@@ -510,6 +515,8 @@ def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> Failure:
     if isinstance(owner, dict):
         hint = did_you_mean(str(name), map(str, owner))
         return Failure("undefined-name", f'there is no entry "{name}"', hint, patterns)
+    if isinstance(owner, str):
+        return Failure("undefined-name", f'the text "{owner}" has no property "{name}"', "", patterns)
     return Failure("undefined-name", str(undefined._undefined_message), "", patterns)  # noqa: SLF001
 
 

@@ -10,6 +10,8 @@ from bakegen.errors import fail
 MANIFESTS = "manifest"
 TEMPLATES = "templates"
 
+LONGEST = 1000  # bytes of a path from its folder; Linux takes 4,095 with everything above
+
 
 def path_mistake(text: str) -> str:
     """Return why `text` is not a plain relative path, or an empty string."""
@@ -26,6 +28,8 @@ def path_mistake(text: str) -> str:
         return "climbs out of its folder with `..`"
     if "" in parts or "." in parts:
         return "has an empty or `.` part"
+    if len(text.encode()) > LONGEST:
+        return f"is longer than {LONGEST:,} bytes"
     if any(len(part.encode()) > 255 for part in parts):  # noqa: PLR2004 - NAME_MAX of Linux's file systems
         return "has a part of more than 255 bytes"
     return ""

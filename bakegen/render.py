@@ -16,7 +16,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import Any
 
-from jinja2 import TemplateNotFound, TemplateSyntaxError
+from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
 from bakegen.bake import BAKE_FILE, bake_model
 from bakegen.dockerfile_check import check_dockerfile
@@ -313,7 +313,7 @@ class _Renderer:
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in shown]
             if frames:
                 file, line = frames[-1].filename, frames[-1].lineno or 0
-        if isinstance(error, TemplateNotFound):
+        if isinstance(error, TemplateNotFound) and not isinstance(error, TemplatesNotFound):
             failure = _explain_missing(str(error.message), failure, self.project.loader.list_templates())
             if not file:
                 return manifest.source.problem(failure.code, failure.message, origin, hint=failure.hint)
@@ -321,7 +321,7 @@ class _Renderer:
         if file:
             lines = Path(file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
             source = lines[line - 1] if 0 < line <= len(lines) else ""
-        position = Position(shown.get(file, template), line)
+        position = Position(shown.get(file or str(self.project.loader.find(template)), template), line)
         problem = Problem(
             code=failure.code, message=failure.message, position=position, source=source, hint=failure.hint
         )
