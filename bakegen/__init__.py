@@ -11,7 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bakegen.graph import Graph
+    from bakegen.graph.graph import Graph
 
 __version__ = "0.1.0"
 

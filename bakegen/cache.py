@@ -105,7 +105,7 @@ def _program() -> Iterator[str]:
     yield sys.version
     for folder in filter(Path.is_dir, map(Path, sys.path)):
         yield from sorted(str(found) for found in folder.iterdir() if found.suffix in {".dist-info", ".egg-info"})
-    own = [*Path(__file__).parent.glob("*.py"), *resource("templates").rglob("*"), *resource("schema").rglob("*")]
+    own = [*Path(__file__).parent.rglob("*.py"), *resource("templates").rglob("*"), *resource("schema").rglob("*")]
     for file in (*sorted(own), resource(BAKE_TEMPLATE)):
         if file.is_file():
             yield f"{file} {_hash(file.read_bytes())}"

@@ -131,9 +131,9 @@ def generate(
 
 def _generate(root: Path, inputs: str, images: Sequence[str], *, writes: bool, force: bool) -> Changes:
     from bakegen import cache, output
-    from bakegen.bake import BAKE_FILE
-    from bakegen.expand import OUTPUT
-    from bakegen.render import render
+    from bakegen.bake.file import BAKE_FILE
+    from bakegen.graph.expand import OUTPUT
+    from bakegen.render.files import render
 
     project = _load(root)
     folders = tuple(f"{OUTPUT}/{manifest.image}/" for manifest in project.graph.restrict(images))
@@ -158,7 +158,7 @@ def validate(
 ) -> None:
     """Report all problems of all manifests and templates at once; write nothing."""
     from bakegen.paths import find_root
-    from bakegen.render import render_project
+    from bakegen.render.files import render_project
 
     try:
         project = _load(find_root(context.obj))
@@ -197,8 +197,8 @@ def list_(
     format: Annotated[Format, typer.Option(help="How it is printed.")] = Format.table,  # noqa: A002
 ) -> None:
     """List what there is: targets, groups, tags or Dockerfiles."""
-    from bakegen import listing
     from bakegen.paths import find_root
+    from bakegen.views import listing
 
     what, *selectors = words if words and words[0] in WHAT else ["targets", *(words or [])]
     graph = _load(find_root(context.obj)).graph
@@ -237,8 +237,8 @@ def explain(
 
     For a target that does not exist, say why.
     """
-    from bakegen.explain import explain as explain_target
     from bakegen.paths import find_root
+    from bakegen.views.explain import explain as explain_target
 
     graph = _load(find_root(context.obj)).graph
     explanation = explain_target(graph, words)
@@ -256,9 +256,9 @@ def verify(
     ] = None,
 ) -> None:
     """Compare what bake reads in docker-bake.hcl with what the manifests say; neither daemon nor network is needed."""
-    from bakegen.bake import BAKE_FILE
+    from bakegen.bake.file import BAKE_FILE
+    from bakegen.bake.verify import find_tool, judge, read_content
     from bakegen.paths import find_root
-    from bakegen.verify import find_tool, judge, read_content
 
     project = _load(find_root(context.obj))
     buildx = find_tool(project.graph, tool)
@@ -271,7 +271,7 @@ def verify(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of manifests, for editors."""
-    from bakegen.schema import manifest_schema
+    from bakegen.manifest.schema import manifest_schema
 
     _print_json(manifest_schema())
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from bakegen.expressions import Condition, Expression, Tree
-from bakegen.source import KeyPath, Source
+from bakegen.manifest.source import KeyPath, Source
+from bakegen.templating.expressions import Condition, Expression, Tree
 
 _REFERENCE = re.compile("\0([A-Z][A-Z0-9_]*)\0")
 

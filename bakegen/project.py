@@ -12,14 +12,14 @@ from pathlib import Path
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
 from bakegen.errors import BakegenError, Position, Problem, fail
-from bakegen.expand import Expansion, expand
-from bakegen.expressions import Evaluator
-from bakegen.graph import Graph
-from bakegen.link import build_graph
-from bakegen.manifest import load_manifest, mentioned_files
+from bakegen.graph.expand import Expansion, expand
+from bakegen.graph.graph import Graph
+from bakegen.graph.link import build_graph
+from bakegen.manifest.load import load_manifest, mentioned_files
+from bakegen.manifest.source import Source, load_source, read_bytes
 from bakegen.paths import MANIFESTS, TEMPLATES, leaves, path_mistake, relative
 from bakegen.resources import BAKE_TEMPLATE, resource
-from bakegen.source import Source, load_source, read_bytes
+from bakegen.templating.expressions import Evaluator
 
 
 class TemplateLoader(BaseLoader):

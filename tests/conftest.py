@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakegen.bake_reading import Buildx, find_buildx
+from bakegen.bake.buildx import Buildx, find_buildx
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

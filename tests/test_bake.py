@@ -15,17 +15,17 @@ from harness import TESTS, projects
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
-from bakegen import hcl
-from bakegen.bake import BAKE_FILE, bake_model
-from bakegen.bake_reading import Buildx, Names, Reading, read_with_buildx
+from bakegen.bake import hcl
+from bakegen.bake.buildx import Buildx, Names, Reading, read_with_buildx
+from bakegen.bake.file import BAKE_FILE, bake_model
+from bakegen.bake.hcl_reader import read_with_hcl2
+from bakegen.bake.verify import _attributes, judge, needed_buildx
 from bakegen.errors import BakegenError
-from bakegen.expressions import Scope
-from bakegen.graph import Graph
-from bakegen.hcl_reader import read_with_hcl2
+from bakegen.graph.graph import Graph
 from bakegen.model import replace_references
 from bakegen.project import Project, load_project
 from bakegen.resources import BAKE_TEMPLATE
-from bakegen.verify import _attributes, judge, needed_buildx
+from bakegen.templating.expressions import Scope
 
 ROOT = TESTS.parent
 PROJECTS = [ROOT, *projects(TESTS / "cases", 1)]

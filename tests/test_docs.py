@@ -23,9 +23,9 @@ from harness import run
 
 from bakegen.cli import app
 from bakegen.errors import BakegenError
-from bakegen.schema import check_schema, manifest_schema
-from bakegen.selectors import FIXED_KEYS
-from bakegen.source import Source, parse_source
+from bakegen.graph.selectors import FIXED_KEYS
+from bakegen.manifest.schema import check_schema, manifest_schema
+from bakegen.manifest.source import Source, parse_source
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import bakegen
-from bakegen.explain import explain
+from bakegen.views.explain import explain
 
 pytestmark = pytest.mark.engine
 

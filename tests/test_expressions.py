@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bakegen.errors import BakegenError
-from bakegen.expressions import Condition, Evaluator, Expression, FreeText, Scope, Value, tree
-from bakegen.source import parse_source
+from bakegen.manifest.source import parse_source
+from bakegen.templating.expressions import Condition, Evaluator, Expression, FreeText, Scope, Value, tree
 
 MANIFEST = b"k: x\n"
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from bakegen.graph import Graph
+from bakegen.graph.graph import Graph
 from bakegen.model import Target
 from bakegen.output import OutputFile
 from bakegen.project import Project, load_project
-from bakegen.render import render_project
+from bakegen.render.files import render_project
 
 ROOT = Path(__file__).parent.parent
 FAMILIES: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data/families.yml").read_text())

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MODULES = {file.stem: file for file in (ROOT / "bakegen").glob("*.py")}
+PACKAGE = ROOT / "bakegen"
+FILES = [file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py" or file.parent == PACKAGE]
+MODULES = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in FILES}
 HEAVY = {"jinja2", "yaml", "networkx", "jsonschema", "hcl2", "packaging"}
 
 
 def listed() -> list[str]:
     """The modules in the order of the table: row by row, and from left to right."""
     rows = re.findall(r"^\| (`.+?`) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    return [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
 
 
 def imports(name: str) -> Iterator[tuple[str, int]]:
@@ -35,9 +37,9 @@ def imports(name: str) -> Iterator[tuple[str, int]]:
             assert node.level == 0, f"{name}.py:{node.lineno}: a relative import"
             package, _, module = (node.module or "").partition(".")
             if package == "bakegen":
-                for found in [module] if module else [alias.name for alias in node.names]:
-                    if found in MODULES:  # else a name of the package itself
-                        yield found, node.lineno
+                inside = [".".join(filter(None, (module, alias.name))) for alias in node.names]
+                for found in {module, *inside} & MODULES.keys():  # else a name of the package itself
+                    yield found, node.lineno
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.startswith("bakegen."):

@@ -16,7 +16,7 @@ from harness import TESTS, copy_project, projects, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakegen.schema import manifest_schema
+from bakegen.manifest.schema import manifest_schema
 
 CASES = projects(TESTS / "cases", 1)
 TEMPLATE = "FROM {{ parent }}\n"

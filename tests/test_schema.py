@@ -13,14 +13,14 @@ import reference
 from harness import run
 from jsonschema import Draft202012Validator
 
-import bakegen.manifest
-from bakegen.attributes import ATTRIBUTES
+import bakegen.manifest.load
+from bakegen.docker.attributes import ATTRIBUTES
+from bakegen.docker.platforms import KNOWN
 from bakegen.errors import BakegenError
-from bakegen.manifest import load_manifest
+from bakegen.manifest.load import load_manifest
+from bakegen.manifest.schema import check_schema, manifest_schema
+from bakegen.manifest.source import Source, load_source, parse_source
 from bakegen.model import Manifest
-from bakegen.platforms import KNOWN
-from bakegen.schema import check_schema, manifest_schema
-from bakegen.source import Source, load_source, parse_source
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "schema" / "manifest.schema.json"
@@ -164,8 +164,8 @@ releases:
 
 def read(monkeypatch: pytest.MonkeyPatch, folder: Path, source: Source) -> Manifest:
     """Let the code read a manifest unchecked (asking which keys there are is just what the check does)."""
-    monkeypatch.setattr(bakegen.manifest, "load_source", lambda *_: source)
-    monkeypatch.setattr(bakegen.manifest, "check_schema", lambda _: [])
+    monkeypatch.setattr(bakegen.manifest.load, "load_source", lambda *_: source)
+    monkeypatch.setattr(bakegen.manifest.load, "check_schema", lambda _: [])
     return load_manifest(folder / "all.yml", folder)
 
 
@@ -224,9 +224,9 @@ def test_types_of_properties_are_those_that_the_code_can_tell() -> None:
     examples = {"string": "x", "boolean": True, "integer": 1, "list": [], "mapping": {}}
     kinds = DEFS["property"]["properties"]["type"]["enum"]
 
-    assert [kind for kind, value in examples.items() if bakegen.manifest._has_type(value, kind)] == kinds
+    assert [kind for kind, value in examples.items() if bakegen.manifest.load._has_type(value, kind)] == kinds
     for kind in kinds:
-        assert [other for other, value in examples.items() if bakegen.manifest._has_type(value, kind)] == [kind]
+        assert [other for other, value in examples.items() if bakegen.manifest.load._has_type(value, kind)] == [kind]
 
 
 def test_an_attribute_of_bake_that_has_a_key_has_one_that_exists() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bakegen.errors import BakegenError
-from bakegen.graph import Graph
+from bakegen.graph.graph import Graph
 from bakegen.project import load_project
 
 MANIFEST = """\

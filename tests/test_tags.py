@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from bakegen.expressions import EMPTY_NAME
-from bakegen.tags import Claim, expand_pattern, join_names, settle_claims
+from bakegen.graph.tags import Claim, expand_pattern, join_names, settle_claims
+from bakegen.templating.expressions import EMPTY_NAME
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from harness import run, tree
 
-from bakegen.bake import BAKE_FILE
-from bakegen.bake_reading import Buildx, Names, Reading, canonical, find_buildx, read_with_buildx
+from bakegen.bake.buildx import Buildx, Names, Reading, canonical, find_buildx, read_with_buildx
+from bakegen.bake.file import BAKE_FILE
+from bakegen.bake.hcl_reader import read_with_hcl2
+from bakegen.bake.verify import find_tool, judge, model_reading, needed_buildx
 from bakegen.errors import BakegenError, Problem
-from bakegen.graph import Graph
-from bakegen.hcl_reader import read_with_hcl2
+from bakegen.graph.graph import Graph
 from bakegen.project import load_project
-from bakegen.verify import find_tool, judge, model_reading, needed_buildx
 
 MANIFEST = """\
 image: tool
@@ -257,7 +257,7 @@ def test_without_buildx_python_hcl2_reads(root: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_buildx_that_is_too_old_is_not_asked(tmp_path: Path, buildx: Buildx, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bakegen.verify.find_buildx", lambda: buildx)
+    monkeypatch.setattr("bakegen.bake.verify.find_buildx", lambda: buildx)
     graph = load_project(make(tmp_path, f'buildx: "0.999"\n{MANIFEST}')).graph
 
     assert find_tool(graph) is None

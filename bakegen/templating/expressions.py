@@ -21,8 +21,8 @@ from jinja2.tests import TESTS as DEFAULT_TESTS
 from jinja2.utils import missing
 
 from bakegen.errors import BakegenError, Code, did_you_mean, narrowed
-from bakegen.limits import SECONDS, Limits, TooExpensiveError
-from bakegen.source import KeyPath, Source, normalized
+from bakegen.manifest.source import KeyPath, Source, normalized
+from bakegen.templating.limits import SECONDS, Limits, TooExpensiveError
 
 Tree = Any  # plain data whose texts with braces are `Expression`s
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from bakegen.errors import BakegenError, Problem
-from bakegen.expand import dockerfile_word, value_word, word
-from bakegen.graph import Graph, Group, GroupKind
+from bakegen.graph.expand import dockerfile_word, value_word, word
+from bakegen.graph.graph import Graph, Group, GroupKind
+from bakegen.graph.selectors import Selector, parse_selectors
+from bakegen.manifest.source import KeyPath
 from bakegen.model import Manifest, Target
-from bakegen.selectors import Selector, parse_selectors
-from bakegen.source import KeyPath
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from posixpath import relpath
 from typing import Any
 
-from bakegen.graph import Graph
+from bakegen.graph.graph import Graph
 from bakegen.model import Manifest
 
 

@@ -16,11 +16,11 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
-from bakegen.expand import value_word, word
+from bakegen.graph.expand import value_word, word
 from bakegen.model import Absent, Target
 
 if TYPE_CHECKING:
-    from bakegen.graph import Group
+    from bakegen.graph.graph import Group
 
 _REASONS = 3  # why nothing matches: more would not be read
 FIXED_KEYS = ("image", "release", "platform", "target", "group")

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bakegen.attributes import ATTRIBUTES, OLDEST_BUILDX, fits
+from bakegen.docker.attributes import ATTRIBUTES, OLDEST_BUILDX, fits
+from bakegen.docker.platforms import platform_mistake
 from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean, fail
-from bakegen.expressions import Condition, Expression, tree
+from bakegen.manifest.schema import TYPES, check_schema, found, type_hint
+from bakegen.manifest.source import KeyPath, Source, check_mapping, include, load_source
 from bakegen.model import (
     Axis,
     AxisValue,
@@ -28,9 +30,7 @@ from bakegen.model import (
     Variable,
 )
 from bakegen.paths import leaves, path_mistake, relative
-from bakegen.platforms import platform_mistake
-from bakegen.schema import TYPES, check_schema, found, type_hint
-from bakegen.source import KeyPath, Source, check_mapping, include, load_source
+from bakegen.templating.expressions import Condition, Expression, tree
 
 # Names that mean something in expressions and templates already.
 RESERVED = frozenset(

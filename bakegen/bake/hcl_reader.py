@@ -20,8 +20,8 @@ import hcl2
 from lark import Token, Tree
 from lark.exceptions import LarkError, UnexpectedInput
 
-from bakegen.attributes import ATTRIBUTES, Attribute, fits
-from bakegen.bake_reading import Attributes, Reading, canonical, unreadable
+from bakegen.bake.buildx import Attributes, Reading, canonical, unreadable
+from bakegen.docker.attributes import ATTRIBUTES, Attribute, fits
 from bakegen.errors import BakegenError
 from bakegen.resources import BAKE_TEMPLATE, resource
 

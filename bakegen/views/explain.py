@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.bake import dockerfile_attribute
+from bakegen.bake.file import dockerfile_attribute
+from bakegen.docker.references import familiar
 from bakegen.errors import BakegenError, Problem
-from bakegen.graph import Graph
-from bakegen.listing import target_row
+from bakegen.graph.graph import Graph
+from bakegen.manifest.source import KeyPath
 from bakegen.model import Absent, Target
-from bakegen.references import familiar
-from bakegen.source import KeyPath
+from bakegen.views.listing import target_row
 
 _SHOWN = 12
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bakegen.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
+from bakegen.docker.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
+from bakegen.docker.references import familiar
 from bakegen.errors import Position, Problem, narrowed
 from bakegen.model import Manifest, Parent, Target, with_defaults
-from bakegen.references import familiar
 
 # Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args
 _PREDEFINED = frozenset(

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from bakegen.bake import BAKE_FILE, bake_attributes
-from bakegen.bake_reading import Attributes, Buildx, Names, Reading, canonical, find_buildx, read_with_buildx
+from bakegen.bake.buildx import Attributes, Buildx, Names, Reading, canonical, find_buildx, read_with_buildx
+from bakegen.bake.file import BAKE_FILE, bake_attributes
 from bakegen.errors import BakegenError, Position, Problem, fail
-from bakegen.graph import Graph
+from bakegen.graph.graph import Graph
 from bakegen.model import Target
 
 _BLOCK = re.compile(r'^[ \t]*(group|target)[ \t]+"?([^\s"{]+)"?[ \t]*\{', re.MULTILINE)
@@ -115,7 +115,7 @@ def _read_with_buildx(buildx: Buildx, graph: Graph, content: bytes, lines: Mappi
 
 
 def _read_with_hcl2(content: bytes) -> Reading:
-    from bakegen.hcl_reader import read_with_hcl2  # costs a tenth of a second
+    from bakegen.bake.hcl_reader import read_with_hcl2  # costs a tenth of a second
 
     return read_with_hcl2(content)
 

@@ -15,14 +15,14 @@ from functools import partial
 from posixpath import dirname
 from typing import Any, Literal
 
+from bakegen.docker.platforms import Platform
+from bakegen.docker.references import is_reference, is_repository, is_tag
 from bakegen.errors import BakegenError, Code, Problem
-from bakegen.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
+from bakegen.graph.tags import Claim, expand_pattern, settle_claims
+from bakegen.manifest.source import KeyPath
 from bakegen.model import Absent, Axis, AxisValue, Manifest, Release, Target, as_written, with_defaults
 from bakegen.paths import path_mistake
-from bakegen.platforms import Platform
-from bakegen.references import is_reference, is_repository, is_tag
-from bakegen.source import KeyPath
-from bakegen.tags import Claim, expand_pattern, settle_claims
+from bakegen.templating.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
 
 OUTPUT = "generated"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")  # docker-image://, target:, oci-layout://, https://, git@…

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from bakegen.errors import BakegenError, Code, Position, Problem, fail
-from bakegen.yaml_mistakes import explain_yaml
+from bakegen.manifest.yaml_mistakes import explain_yaml
 
 KeyPath = tuple[str | int, ...]
 

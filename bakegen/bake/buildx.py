@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakegen.bake import BAKE_FILE
+from bakegen.bake.file import BAKE_FILE
 from bakegen.errors import BakegenError, Position, Problem
 from bakegen.paths import path_mistake
 

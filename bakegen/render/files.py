@@ -18,19 +18,19 @@ from typing import Any
 
 from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
-from bakegen.bake import BAKE_FILE, bake_model
-from bakegen.dockerfile_check import check_dockerfile
+from bakegen.bake.file import BAKE_FILE, bake_model
+from bakegen.docker.platforms import Platform
 from bakegen.errors import BakegenError, Code, Position, Problem, narrowed
-from bakegen.expand import OUTPUT, Names
-from bakegen.expressions import Failure, FreeText, Scope, explain_failure, text_mistake
+from bakegen.graph.expand import OUTPUT, Names
+from bakegen.manifest.source import KeyPath
 from bakegen.model import FileRule, Manifest, Parent, Target, as_written
 from bakegen.output import OutputFile, path_problems
 from bakegen.paths import folders_of, leaves, path_mistake
-from bakegen.platforms import Platform
 from bakegen.project import Project
-from bakegen.readme import readme_names
+from bakegen.render.dockerfile_check import check_dockerfile
+from bakegen.render.readme import readme_names
 from bakegen.resources import BAKE_TEMPLATE
-from bakegen.source import KeyPath
+from bakegen.templating.expressions import Failure, FreeText, Scope, explain_failure, text_mistake
 
 README_TEMPLATE = "README.md.j2"
 _DIRECTIVES = ("syntax", "escape", "check")

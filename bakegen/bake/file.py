@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen import hcl
-from bakegen.expand import dockerfile_word, word
-from bakegen.graph import Graph, Group
-from bakegen.hcl import Call, Name
+from bakegen.bake import hcl
+from bakegen.bake.hcl import Call, Name
+from bakegen.graph.expand import dockerfile_word, word
+from bakegen.graph.graph import Graph, Group
 from bakegen.model import Manifest, Target
 
 BAKE_FILE = "docker-bake.hcl"

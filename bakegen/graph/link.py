@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import networkx as nx
 
+from bakegen.docker.references import familiar
 from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean
-from bakegen.expand import Draft, Expansion, Wanted, word
-from bakegen.graph import Graph
-from bakegen.groups import make_groups
+from bakegen.graph.expand import Draft, Expansion, Wanted, word
+from bakegen.graph.graph import Graph
+from bakegen.graph.groups import make_groups
+from bakegen.manifest.source import KeyPath
 from bakegen.model import Manifest, Parent, Release, Target, Variable, with_defaults
-from bakegen.references import familiar
-from bakegen.source import KeyPath
 
 
 def build_graph(expansions: Sequence[Expansion]) -> Graph:

@@ -13,8 +13,8 @@ from typing import Literal
 import networkx as nx
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
+from bakegen.graph.selectors import parse_selectors
 from bakegen.model import Absent, Manifest, Target, with_defaults
-from bakegen.selectors import parse_selectors
 
 GroupKind = Literal["default", "image", "release", "axis value", "own", "dockerfile"]
 

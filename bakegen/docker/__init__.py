@@ -1,0 +1,1 @@
+"""What Docker accepts: platforms, references, attributes of bake targets, Dockerfiles."""

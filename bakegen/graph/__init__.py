@@ -1,0 +1,1 @@
+"""From manifests to the graph of targets: names in tags, targets, links, groups, selectors."""

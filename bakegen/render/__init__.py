@@ -1,0 +1,1 @@
+"""From the graph to files: Dockerfiles, side files, READMEs, the bake file."""

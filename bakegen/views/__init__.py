@@ -1,0 +1,1 @@
+"""What the graph tells people: lists and explanations."""
