@@ -7,6 +7,7 @@ A case is a folder <code>/<name>. `command` holds the words of the command (`val
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -36,6 +37,11 @@ def link(root: Path, path: str, target: str) -> None:
     (root / path).symlink_to(target)
 
 
+def pipe(root: Path, path: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(root / path)
+
+
 def outside(root: Path) -> str:
     """A file beside the project, that nothing in it may reach."""
     put(root.parent, "secret.yml", "password: swordfish\n")
@@ -52,6 +58,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "not-utf8/utf-16": lambda root: put(root, "manifest/app.yml", VALID.encode("utf-16")),
     "too-large/ten-megabytes": lambda root: put(root, "manifest/app.yml", VALID + "# x\n" * 2_500_000),
     "unreadable-file/dangling-link": lambda root: link(root, "manifest/app.yml", "gone.yml"),
+    "unreadable-file/pipe": lambda root: pipe(root, "manifest/app.yml"),
     "unreadable-file/folder": lambda root: put(root, "manifest/app.yml/README", "a folder called like a manifest\n"),
     "unsafe-path/linked-copy": lambda root: link(root, "motd", outside(root)),
     "unsafe-path/linked-data": lambda root: link(root, "manifest/data.yml", outside(root)),

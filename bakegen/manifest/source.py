@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import re
+import stat
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
@@ -93,6 +94,9 @@ def read_bytes(file: Path, name: str) -> bytes:
     """Return the bytes of a file of at most `MAX_BYTES`; raises `BakegenError` if it cannot be read."""
     position = Position(name)
     try:
+        kind = file.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # to open a pipe would be to wait for its other end
+            raise fail("unreadable-file", "is no plain file", position=position)
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
