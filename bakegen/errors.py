@@ -42,6 +42,7 @@ Code = Literal[
     "missing-parent",
     "name-clash",
     "name-collision",
+    "narrower-platforms",
     "nested-include",
     "newer-attribute",
     "no-bake-file",

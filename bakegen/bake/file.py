@@ -88,9 +88,9 @@ def bake_attributes(target: Target) -> dict[str, Any]:
         "cache-to": list(target.cache_to),
         "attest": list(target.attest),
     }
-    if not target.publish:
-        attributes["output"] = ["type=cacheonly"]
     attributes |= target.bake
+    if not target.publish:
+        attributes["output"] = ["type=cacheonly"]  # whatever the family says: no flag can push it then
     if target.publish:
         attributes["tags"] = list(target.tags)
     return {name: value for name, value in attributes.items() if value not in ({}, [], "")}

@@ -20,7 +20,6 @@ from bakegen.graph.graph import Graph
 from bakegen.model import Target
 
 _BLOCK = re.compile(r'^[ \t]*(group|target)[ \t]+"?([^\s"{]+)"?[ \t]*\{', re.MULTILINE)
-_NARROWING = (0, 20)  # older ones refuse a target for some, but several, of its parent's platforms
 _SHOWN = 8  # items of a list in a message
 _HINT = "`bakegen generate --diff` shows the lines, `bakegen generate` writes them"
 
@@ -57,13 +56,7 @@ def find_tool(graph: Graph, tool: str | None = None) -> Buildx | None:
 
 def needed_buildx(graph: Graph) -> tuple[int, int]:
     """Return the oldest buildx that reads the bake file of a graph as it is meant."""
-    narrowing = any(
-        1 < len(target.platforms) < len(graph.targets[parent.target].platforms)
-        for target in graph.targets.values()
-        for parent in target.parents
-        if parent.target
-    )
-    return max(_NARROWING if narrowing else (0, 0), *(manifest.buildx for manifest in graph.manifests))
+    return max(manifest.buildx for manifest in graph.manifests)
 
 
 def judge(graph: Graph, content: bytes, buildx: Buildx | None) -> tuple[int, int]:

@@ -11,6 +11,10 @@ from typing import Any, Literal
 
 OLDEST_BUILDX = (0, 13)
 
+# Before, a target for several of its parent's several platforms, but not for all of them, is refused
+# (https://github.com/docker/buildx/pull/2877).
+NARROWING_BUILDX = (0, 20)
+
 Kind = Literal["text", "flag", "list", "map"]
 
 

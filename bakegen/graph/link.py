@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import networkx as nx
 
+from bakegen.docker.attributes import NARROWING_BUILDX
 from bakegen.docker.references import familiar
 from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean
 from bakegen.graph.expand import Draft, Expansion, Wanted, word
@@ -252,6 +253,15 @@ class _Linker:
                         f"{_describe(target)} is for {', '.join(lacking)}, which its parent {_describe(base)} ({self.place(base)}) is not",
                         parent.path,
                         "narrow the platforms of the child, or widen those of the parent",
+                    )
+                elif base and 1 < len(target.platforms) < len(base.platforms) and manifest.buildx < NARROWING_BUILDX:
+                    self.report(
+                        manifest,
+                        "narrower-platforms",
+                        f"{_describe(target)} is for {len(target.platforms)} of the {len(base.platforms)} platforms of its "
+                        f"parent {_describe(base)} ({self.place(base)}), which buildx refuses before 0.20",
+                        parent.path,
+                        'write `buildx: "0.20"` if nobody uses an older one, or give both the same platforms',
                     )
 
     def check_tags(self) -> None:
