@@ -125,6 +125,14 @@ def test_another_bakegen_does_its_work(project: Path, monkeypatch: pytest.Monkey
     assert generate(project)[1]
 
 
+def test_every_file_of_bakegen_is_watched(project: Path) -> None:
+    watched = "\n".join(bakegen.cache._program())
+    loaded = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "bakegen"]
+
+    assert generate(project)[1]
+    assert all(str(Path(file).resolve()) in watched for file in loaded if file)
+
+
 def test_runs_for_some_images_neither_use_nor_keep_it(project: Path) -> None:
     assert generate(project, "app")[1]
     assert generate(project)[1]
