@@ -156,7 +156,10 @@ def validate(
     images: Images = None,
     format: Annotated[ProblemFormat, typer.Option(help="How problems are printed.")] = ProblemFormat.text,  # noqa: A002
 ) -> None:
-    """Report all problems of all manifests and templates at once; write nothing."""
+    """Report all problems at once; write nothing.
+
+    All manifests and templates are checked, and all Dockerfiles are rendered.
+    """
     from bakegen.paths import find_root
     from bakegen.render.files import render_project
 
@@ -233,7 +236,9 @@ def explain(
     ],
     format: Annotated[TextFormat, typer.Option(help="How it is printed.")] = TextFormat.text,  # noqa: A002
 ) -> None:
-    """Explain a target: its tags, platforms, parents, commands, and where in the manifest each was said.
+    """Explain a target, and where each of its parts was said.
+
+    Its tags, platforms, parents, groups and build args, and the commands that build it.
 
     For a target that does not exist, say why.
     """
@@ -255,7 +260,10 @@ def verify(
         Tool | None, typer.Option("--with", help="What reads the file; buildx if there is one, else python-hcl2.")
     ] = None,
 ) -> None:
-    """Compare what bake reads in docker-bake.hcl with what the manifests say; neither daemon nor network is needed."""
+    """Compare docker-bake.hcl, as bake reads it, with the manifests.
+
+    Neither a daemon nor a network is needed.
+    """
     from bakegen.bake.file import BAKE_FILE
     from bakegen.bake.verify import find_tool, judge, read_content
     from bakegen.paths import find_root
@@ -283,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         gc.disable()  # would take a quarter of the time
         atexit.register(gc.freeze)  # or the interpreter looks once more before it ends
     try:
-        app(argv)
+        app(argv, prog_name="bakegen")
     except BakegenError as error:
         for line in _problem_lines(error.problems, ProblemFormat.text):
             typer.echo(line, err=True)
