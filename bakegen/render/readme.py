@@ -20,6 +20,8 @@ def readme_names(graph: Graph, manifest: Manifest, folder: str) -> dict[str, Any
         key = (target.release, relpath(target.dockerfile, folder), target.platforms)
         rows.setdefault(key, []).extend(graph.resolve(target, tag) for tag in target.tags)
     tags = [tag for found in rows.values() for tag in found]
+    # What nothing else is built from is what people pull.
+    ends = [graph.resolve(target, target.tags[0]) for target in published if not graph.edges.out_degree(target.name)]
     return {
         "manifest": manifest,
         "images": len(published),
@@ -27,7 +29,7 @@ def readme_names(graph: Graph, manifest: Manifest, folder: str) -> dict[str, Any
         "repositories": list(
             dict.fromkeys(graph.resolve(target, name) for target in published for name in target.repositories)
         ),
-        "example": "latest" if "latest" in tags else next(iter(tags), ""),
+        "example": "latest" if "latest" in tags else next(iter(ends), ""),
         "has_latest": "latest" in tags,
         "rows": [
             {"release": release, "dockerfile": dockerfile, "platforms": platforms, "tags": found}
