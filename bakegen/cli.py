@@ -11,6 +11,7 @@ import gc
 import json
 import signal
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -287,6 +288,7 @@ def schema() -> None:
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+    warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
     if argv is None:  # the process is ours: it is short and keeps nearly all that it makes, so that looking for garbage
         gc.disable()  # would take a quarter of the time
         atexit.register(gc.freeze)  # or the interpreter looks once more before it ends

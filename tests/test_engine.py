@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -71,7 +72,7 @@ def make_project(folder: Path, registry: str, publish: str) -> str:
     )
     (folder / "manifest" / f"{image}.yml").write_text(text, encoding="utf-8")
     (folder / "templates" / "Dockerfile.j2").write_text(TEMPLATE)
-    run("bakegen", "generate", cwd=folder)
+    run(sys.executable, "-m", "bakegen", "generate", cwd=folder)
     return image
 
 

