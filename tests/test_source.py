@@ -40,6 +40,14 @@ def test_a_value_that_yaml_would_change_is_refused_until_it_is_quoted(written: s
     assert read(f'k: "{written}"') == {"k": written}
 
 
+@pytest.mark.parametrize("character", ["\\t", "\\n", "\\a", "\\x7f"])
+def test_no_key_holds_a_control_character(character: str) -> None:
+    with pytest.raises(BakegenError) as caught:
+        read(f'"a{character}b": 1')
+
+    assert [problem.code for problem in caught.value.problems] == ["control-character"]
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_no_mistakes() -> None:
     source = parse_source("\ufeffimage: app\r\ntags:\r\n  - latest\r\n".encode(), "app.yml")
 

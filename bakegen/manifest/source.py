@@ -28,6 +28,8 @@ MAX_BYTES = 4 * 1024 * 1024  # 120,000 lines of manifest; more is a mistake, and
 MAX_DEPTH = 200
 MAX_NODES = 500_000  # what aliases may unfold to
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # text may have tabs and several lines
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z")
 # What YAML 1.1 or 1.2 reads as something else than a string: numbers with a point, exponent, underscore, other base
 # or colon, special floats, dates, and the many spellings of true, false and null.
@@ -349,8 +351,7 @@ class _Reader:
                 self._report(node, "ambiguous-scalar", f"key {_reading(key)}", f'write it in quotes: "{key}"')
             else:
                 self._report(node, "ambiguous-scalar", "there is no key before the colon", 'write it, or ""')
-        if any(ord(c) < 32 or ord(c) == 127 for c in key):  # noqa: PLR2004 - the bounds of ASCII control characters
-            self._report(node, "control-character", f"a key holds {_control(key)}", "remove it")
+        self._check_control(node, "a key", _CONTROL.search(key))
         return key
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
@@ -359,8 +360,7 @@ class _Reader:
             self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not used here", "remove it")
             return text
         if node.style:  # quoted or a block: text as it stands
-            if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 for c in text):  # noqa: PLR2004 - ASCII control
-                self._report(node, "control-character", f"a value holds {_control(text)}", "remove it")
+            self._check_control(node, "a value", _CONTROL_IN_TEXT.search(text))
             return normalized(text)
         if text in {"", "~", "null"}:
             return None
@@ -375,6 +375,11 @@ class _Reader:
     def _check_tag(self, node: yaml.Node, kind: str) -> None:
         if node.tag != f"tag:yaml.org,2002:{kind}":
             self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not used here", "remove it")
+
+    def _check_control(self, node: yaml.Node, what: str, found: re.Match[str] | None) -> None:
+        if found:
+            message = f"{what} holds the control character U+{ord(found[0]):04X}"
+            self._report(node, "control-character", message, "remove it")
 
     def _report(self, node: yaml.Node, code: Code, message: str, hint: str) -> None:
         self.problems.append(
@@ -420,12 +425,6 @@ def _places_below(places: Mapping[KeyPath, Place], path: KeyPath, content: Mappi
 
 def _shown_tag(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
-
-
-def _control(text: str) -> str:
-    """Name the first control character of a text."""
-    found = next(c for c in text if (ord(c) < 32 and c not in "\n\t") or ord(c) == 127)  # noqa: PLR2004 - ASCII control
-    return f"the control character U+{ord(found):04X}"
 
 
 def _reading(text: str) -> str:
