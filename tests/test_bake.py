@@ -440,6 +440,7 @@ def _manifest(
     }
     if shared:
         content["dockerfile"] = "{{ release }}/Dockerfile"
+        content["buildx"] = "0.20"  # may narrow platforms
     return {**content, **({"axes": axes} if axes else {})}
 
 
@@ -475,4 +476,5 @@ REFUSED = {
     "name-collision",
     "group-collision",
     "ambiguous-parent",
+    "narrower-platforms",
 }

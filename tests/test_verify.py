@@ -265,9 +265,9 @@ def test_a_buildx_that_is_too_old_is_not_asked(tmp_path: Path, buildx: Buildx, m
         find_tool(graph, "buildx")
 
 
-def test_narrowing_to_several_platforms_needs_a_newer_buildx(tmp_path: Path) -> None:
+def test_the_newest_buildx_that_a_manifest_states_is_needed(tmp_path: Path) -> None:
     narrow = MANIFEST.replace("[linux/amd64, linux/arm64]", "[linux/amd64, linux/arm64, linux/s390x]")
-    narrow = narrow.replace("app: {", "app: {platforms: [linux/amd64, linux/arm64], ")
+    narrow = narrow.replace("app: {", "app: {platforms: [linux/amd64, linux/arm64], ") + 'buildx: "0.20"\n'
 
     assert needed_buildx(load_project(make(tmp_path, MANIFEST)).graph) == (0, 13)
     assert needed_buildx(load_project(make(tmp_path, narrow)).graph) == (0, 20)
