@@ -41,7 +41,9 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
     problems: list[Problem] = []
     for (kind, name), wanted in sorted(wishes.items(), key=lambda item: kinds.index(item[0][0])):
         group = Group(name, kind, _closed(graph, [wish.target for wish in wanted], order))
-        hidden = name in graph.targets and group.members != (name,)
+        if group.members == (name,) or {wish.target for wish in wanted} == {name}:
+            continue  # a lone target goes by this name already, and a group with its parents would hide it
+        hidden = name in graph.targets
         clash = groups.get(name, group)
         if kind == "dockerfile" and (hidden or clash is not group):
             continue  # nobody asked for this name
@@ -51,7 +53,7 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
         origins.setdefault(name, wanted[0])
     if problems:
         raise BakegenError(problems)
-    return tuple(_in_parts([group for group in groups.values() if group.name not in graph.targets], order))
+    return tuple(_in_parts(list(groups.values()), order))
 
 
 def _implied(graph: Graph) -> Iterator[_Wish]:
