@@ -13,6 +13,7 @@ import reference
 from harness import run
 from jsonschema import Draft202012Validator
 
+import bakegen.manifest.axes
 import bakegen.manifest.load
 from bakegen.docker.attributes import ATTRIBUTES
 from bakegen.docker.platforms import KNOWN
@@ -224,9 +225,9 @@ def test_types_of_properties_are_those_that_the_code_can_tell() -> None:
     examples = {"string": "x", "boolean": True, "integer": 1, "list": [], "mapping": {}}
     kinds = DEFS["property"]["properties"]["type"]["enum"]
 
-    assert [kind for kind, value in examples.items() if bakegen.manifest.load._has_type(value, kind)] == kinds
+    assert [kind for kind, value in examples.items() if bakegen.manifest.axes._has_type(value, kind)] == kinds
     for kind in kinds:
-        assert [other for other, value in examples.items() if bakegen.manifest.load._has_type(value, kind)] == [kind]
+        assert [other for other, value in examples.items() if bakegen.manifest.axes._has_type(value, kind)] == [kind]
 
 
 def test_an_attribute_of_bake_that_has_a_key_has_one_that_exists() -> None:

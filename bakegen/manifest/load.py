@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bakegen.docker.attributes import ATTRIBUTES, OLDEST_BUILDX, fits
-from bakegen.docker.platforms import platform_mistake
-from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean, fail
-from bakegen.manifest.schema import TYPES, check_schema, found, type_hint
+from bakegen.docker.attributes import OLDEST_BUILDX
+from bakegen.errors import BakegenError, Position, did_you_mean, fail
+from bakegen.manifest.axes import read_axes
+from bakegen.manifest.reading import Reading
+from bakegen.manifest.releases import read_releases
+from bakegen.manifest.schema import check_schema
 from bakegen.manifest.source import KeyPath, Source, check_mapping, include, load_source
 from bakegen.model import (
     Axis,
-    AxisValue,
     Exclusion,
-    FileRule,
     Manifest,
-    NameRule,
-    ParentRule,
     Registry,
     Release,
     Variable,
 )
 from bakegen.paths import leaves, path_mistake, relative
-from bakegen.templating.expressions import Condition, Expression, tree
+from bakegen.templating.expressions import Expression, tree
 
 # Names that mean something in expressions and templates already.
 RESERVED = frozenset(
@@ -107,27 +105,22 @@ def _nearest_file(folder: Path, text: str) -> str:
     return f'did you mean "{(Path(text).parent / near[0]).as_posix()}"?' if near else ""
 
 
-class _Builder:
-    """Collects problems while it turns plain data into declarations."""
+class _Builder(Reading):
+    """Turns plain data into declarations."""
 
     def __init__(self, source: Source, folder: Path, root: Path, inputs: list[str]) -> None:
-        self.source = source
-        self.content: dict[str, Any] = source.content
+        super().__init__(source)
         self.folder = folder
         self.root = root
         self.inputs = inputs
-        self.problems: list[Problem] = []
-
-    def report(self, code: Code, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
-        self.problems.append(self.source.problem(code, message, path, hint=hint, at_key=at_key))
 
     def build(self) -> Manifest:
         content = self.content
         major, minor = (int(part) for part in str(content.get("buildx", "0.13")).split(".")[:2])
         buildx = max((major, minor), OLDEST_BUILDX)
         self.check_names()
-        axes = self.axes()
-        releases = self.releases([axis.name for axis in axes], buildx)
+        axes = read_axes(self)
+        releases = read_releases(self, [axis.name for axis in axes], buildx)
         manifest = Manifest(
             image=content["image"],
             description=content.get("description", ""),
@@ -229,144 +222,6 @@ class _Builder:
             )
         return tuple(registries)
 
-    def platforms(self, path: KeyPath) -> tuple[str, ...] | None:
-        """Return the platforms listed at `path`, checked; None if nothing is listed there."""
-        value: Any = self.content
-        for part in path:
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is None:
-            return None
-        known = self.content.get("platforms", [])
-        for index, platform in enumerate(value):
-            here = (*path, index)
-            mistake = platform_mistake(platform)
-            if mistake:
-                self.report("unknown-platform", f'"{platform}" is no platform', here, mistake)
-            elif path != ("platforms",) and platform not in known:
-                self.report(
-                    "unlisted-platform",
-                    f"{platform} is not among the platforms of the image",
-                    here,
-                    "list it under `platforms:` first; axis values and releases only narrow that list",
-                )
-        return tuple(value)
-
-    def axes(self) -> tuple[Axis, ...]:
-        declared = self.content.get("properties", {})
-        rules = self.content.get("names", {})
-        names = self.content.get("axes", {})
-        for section, keys in (("properties", declared), ("names", rules)):
-            for name in keys:
-                if name not in names:
-                    self.report(
-                        "unknown-axis",
-                        f'there is no axis "{name}"',
-                        (section, name),
-                        did_you_mean(name, names),
-                        at_key=True,
-                    )
-        return tuple(self.axis(name, declared.get(name), rules.get(name, ())) for name in names)
-
-    def axis(self, name: str, declared: Mapping[str, Any] | None, rules: Iterable[Any]) -> Axis:
-        content = self.content["axes"][name]
-        for key, declaration in (declared or {}).items():
-            if "default" in declaration:
-                path = ("properties", name, key, "default")
-                self.check_type(f'the default of "{key}"', declaration["default"], declaration["type"], path)
-        values = [self.value(name, value, declared) for value in content]
-        seen: dict[str, AxisValue] = {}
-        for value in values:
-            if value.name in seen:
-                self.report("duplicate-item", f'axis "{name}" has the value "{value.name}" twice', value.path)
-            seen[value.name] = value
-            if not value.name or any(c in value.name for c in " \t\n,=*?!/"):
-                self.report(
-                    "wrong-value",
-                    f'"{value.name}" cannot be an axis value',
-                    value.path,
-                    "a value is a word without spaces, commas, `=`, `*`, `?`, `!` and `/`",
-                    at_key=True,
-                )
-        return Axis(name, tuple(values), tuple(self.name_rules(name, rules, seen)), ("axes", name))
-
-    def name_rules(self, axis: str, rules: Iterable[Any], known: Mapping[str, Any]) -> Iterator[NameRule]:
-        for index, rule in enumerate(rules):
-            path: KeyPath = ("names", axis, index)
-            declared = rule if isinstance(rule, dict) else {"name": rule}
-            wanted = declared.get("for", [])
-            values = tuple(str(item) for item in (wanted if isinstance(wanted, list) else [wanted]))
-            for number, value in enumerate(values):
-                if value not in known:
-                    here = (*path, "for", number) if isinstance(wanted, list) else (*path, "for")
-                    message = f'axis "{axis}" has no value "{value}"'
-                    self.report("unknown-value", message, here, did_you_mean(value, known))
-            where = (*path, "name") if isinstance(rule, dict) else path
-            yield NameRule(Expression(str(declared["name"]), where), values)
-
-    def value(self, axis: str, key: Any, declared: Mapping[str, Any] | None) -> AxisValue:
-        content = self.content["axes"][axis]
-        if isinstance(content, list):
-            path: KeyPath = ("axes", axis, content.index(key))
-            given: dict[str, Any] = {}
-        else:
-            path = ("axes", axis, key)
-            given = content[key] or {}
-        properties = {
-            name: tree(item, (*path, name))
-            for name, item in given.items()
-            if name not in {"names", "platforms", "args"}
-        }
-        if declared is not None:
-            self.check_properties(path, f'{axis} "{key}"', given, properties, declared)
-            for name, declaration in declared.items():
-                if "default" in declaration and name not in properties:
-                    properties[name] = tree(declaration["default"], ("properties", axis, name, "default"))
-        names = given.get("names")
-        return AxisValue(
-            name=str(key),
-            properties=properties,
-            names=None if names is None else tuple(str(name) for name in names),
-            platforms=self.platforms((*path, "platforms")) if "platforms" in given else None,
-            args=self.expressions((*path, "args"), given.get("args", {})),
-            path=path,
-        )
-
-    def check_properties(
-        self,
-        path: KeyPath,
-        owner: str,
-        given: Mapping[str, Any],
-        properties: Mapping[str, Any],
-        declared: Mapping[str, Any],
-    ) -> None:
-        for name in properties:
-            if name not in declared:
-                self.report(
-                    "unknown-key",
-                    f'{owner} has a property "{name}" that is not declared',
-                    (*path, name),
-                    did_you_mean(name, declared),
-                    at_key=True,
-                )
-            else:
-                self.check_type(f'property "{name}"', given[name], declared[name]["type"], (*path, name))
-        for name, declaration in declared.items():
-            if declaration.get("required") and name not in given:
-                self.report(
-                    "missing-key",
-                    f'{owner} has no property "{name}"',
-                    path,
-                    declaration.get("description", "it is declared as required"),
-                    at_key=True,
-                )
-
-    def check_type(self, owner: str, value: Any, kind: str, path: KeyPath) -> None:
-        """Report a property whose value is not of the declared type."""
-        if not _has_type(value, kind):
-            word = _PROPERTY_TYPES[kind][1]
-            message = f"{owner} must be {TYPES[word]}, not {found(value)}"
-            self.report("wrong-type", message, path, type_hint([word], value))
-
     def data(self) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for name, text in self.content.get("data", {}).items():
@@ -421,202 +276,3 @@ class _Builder:
                 )
             exclusions.append(Exclusion(patterns, entry["because"], path))
         return tuple(exclusions)
-
-    def releases(self, axes: list[str], buildx: tuple[int, int]) -> tuple[Release, ...]:
-        declared: dict[str, Any] = self.content.get("releases", {self.content["image"]: {}})
-        return tuple(
-            self.release(name, content or {}, axes, list(declared), buildx) for name, content in declared.items()
-        )
-
-    def release(
-        self, name: str, own: Mapping[str, Any], axes: list[str], releases: list[str], buildx: tuple[int, int]
-    ) -> Release:
-        path: KeyPath = ("releases", name) if "releases" in self.content else ()
-
-        def setting(key: str) -> tuple[Any, KeyPath]:
-            return (own[key], (*path, key)) if key in own else (self.content.get(key), (key,))
-
-        def text(key: str, default: str) -> Expression:
-            value, place = setting(key)
-            return Expression(default if value is None else value, place)
-
-        def texts(key: str) -> tuple[Expression, ...]:
-            value, place = setting(key)
-            return tuple(Expression(str(item), (*place, index)) for index, item in enumerate(value or []))
-
-        def mapping(key: str) -> dict[str, Expression]:
-            merged = self.expressions((key,), self.content.get(key, {})) | self.expressions(
-                (*path, key), own.get(key, {})
-            )
-            return {name: value for name, value in merged.items() if value is not None}
-
-        spans = self.spans(path, own, axes)
-        publish = setting("publish")[0] is not False
-        called = f'release "{name}"' if path else f'image "{name}"'
-        if setting("from")[0] is None:
-            self.report(
-                "missing-key",
-                f'{called} has no "from"',
-                path,
-                "say which image or release it is built from",
-                at_key=True,
-            )
-        if publish and setting("tags")[0] is None:
-            self.report(
-                "missing-key",
-                f'{called} has no "tags"',
-                path,
-                "say what its images are called, or `publish: false`",
-                at_key=True,
-            )
-        single = "releases" not in self.content
-        folders = "".join(f"{{{{ {axis} }}}}/" for axis in spans)
-        return Release(
-            name=name,
-            description=own.get("description", ""),
-            axes=spans,
-            parents=tuple(self.parents(*setting("from"), releases)),
-            when=tuple(
-                Condition(content["when"], place)
-                for content, place in ((self.content, ("when",)), (own, (*path, "when")))
-                if "when" in content
-            ),
-            platforms=self.platforms((*path, "platforms")) if path else None,
-            publish=publish,
-            tags=texts("tags"),
-            template=text("template", "{{ image }}.Dockerfile.j2" if single else "{{ release }}.Dockerfile.j2"),
-            dockerfile=text(
-                "dockerfile", f"{folders}Dockerfile" if single else f"{folders}{{{{ release }}}}/Dockerfile"
-            ),
-            context=text("context", "."),
-            contexts=mapping("contexts"),
-            args=self.expressions(("args",), self.content.get("args", {})),
-            own_args=self.expressions((*path, "args"), own.get("args", {})) if path else {},
-            labels=mapping("labels"),
-            annotations=mapping("annotations"),
-            secrets=texts("secrets"),
-            ssh=texts("ssh"),
-            cache_from=texts("cache-from"),
-            cache_to=texts("cache-to"),
-            attest=texts("attest"),
-            bake=self.bake_attributes(path, own, buildx),
-            files=tuple(self.files(*setting("files"))),
-            path=path or ("image",),
-        )
-
-    def spans(self, path: KeyPath, own: Mapping[str, Any], axes: list[str]) -> tuple[str, ...]:
-        if "axes" not in own or not path:
-            return tuple(axes)
-        for index, axis in enumerate(own["axes"]):
-            if axis not in axes:
-                self.report(
-                    "unknown-axis", f'there is no axis "{axis}"', (*path, "axes", index), did_you_mean(axis, axes)
-                )
-        return tuple(axis for axis in axes if axis in own["axes"])
-
-    def parents(self, value: Any, path: KeyPath, releases: list[str]) -> Iterator[ParentRule]:
-        for index, item in enumerate(value if isinstance(value, list) else [value]):
-            place = (*path, index) if isinstance(value, list) else path
-            if isinstance(item, dict):
-                image, release = item.get("image", ""), item["release"]
-                if not image and release not in releases:
-                    hint = did_you_mean(release, releases)
-                    if "releases" not in self.content:
-                        hint = "this image has no releases; an image from outside is written as text: from: debian:12"
-                    message = f'there is no release "{release}"'
-                    self.report("unknown-release", message, (*place, "release"), hint)
-                at = {key: Expression(str(text), (*place, "at", key)) for key, text in item.get("at", {}).items()}
-                when = Condition(item["when"], (*place, "when")) if "when" in item else None
-                yield ParentRule(image, release, at, None, when, place)
-            elif item in releases and "releases" in self.content:
-                yield ParentRule("", item, {}, None, None, place)
-            elif item is not None:
-                if item != "scratch" and not any(mark in item for mark in ("{{", "{%", ":", "/", "@")):
-                    known = did_you_mean(item, releases) if "releases" in self.content else ""
-                    outside = f"an image from outside is written with its tag: {item}:latest"
-                    hint = f"{known} Else, {outside}" if known.endswith("?") else outside
-                    self.report("unknown-release", f'there is no release "{item}"', place, hint)
-                yield ParentRule("", "", {}, Expression(item, place), None, place)
-
-    def bake_attributes(self, path: KeyPath, own: Mapping[str, Any], buildx: tuple[int, int]) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        places: list[tuple[KeyPath, Any]] = [(("bake",), self.content.get("bake", {}))]
-        if path:
-            places.append(((*path, "bake"), own.get("bake", {})))
-        for place, attributes in places:
-            for name, value in attributes.items():
-                here = (*place, name)
-                attribute = ATTRIBUTES.get(name)
-                if attribute is None:
-                    free = [key for key, known in ATTRIBUTES.items() if not known.key]
-                    self.report(
-                        "unknown-attribute",
-                        f'bake targets have no attribute "{name}"',
-                        here,
-                        did_you_mean(name, free),
-                        at_key=True,
-                    )
-                elif attribute.key:
-                    self.report(
-                        "owned-attribute",
-                        f'"{name}" is written by bakegen',
-                        here,
-                        f"use the key `{attribute.key}`",
-                        at_key=True,
-                    )
-                elif attribute.since > buildx:
-                    since = ".".join(map(str, attribute.since))
-                    self.report(
-                        "newer-attribute",
-                        f'"{name}" is known since buildx {since}; older clients drop it silently',
-                        here,
-                        f'write `buildx: "{since}"` if nobody uses an older one',
-                        at_key=True,
-                    )
-                elif not fits(attribute, value):
-                    words, kind = _ATTRIBUTE_TYPES[attribute.kind]
-                    message = f'"{name}" must be {words}, not {found(value)}'
-                    self.report("wrong-type", message, here, type_hint([kind], value))
-                merged[name] = tree(value, here)
-        return merged
-
-    def files(self, value: Any, path: KeyPath) -> Iterator[FileRule]:
-        for index, item in enumerate(value or []):
-            place: KeyPath = (*path, index)
-            if ("template" in item) == ("copy" in item):
-                self.report(
-                    "wrong-value",
-                    "a file comes either from a `template` or from `copy`",
-                    place,
-                    "give exactly one of the two",
-                )
-            part = {key: Expression(item[key], (*place, key)) for key in ("path", "template", "copy") if key in item}
-            when = Condition(item["when"], (*place, "when")) if "when" in item else None
-            yield FileRule(
-                part["path"], part.get("template"), part.get("copy"), item.get("each") == "platform", when, place
-            )
-
-    def expressions(self, path: KeyPath, content: Mapping[str, Any]) -> dict[str, Expression | None]:
-        return {key: None if value is None else Expression(str(value), (*path, key)) for key, value in content.items()}
-
-
-# How the types of declared properties are read, and what the schema calls them.
-_PROPERTY_TYPES: Mapping[str, tuple[type, str]] = {
-    "string": (str, "string"),
-    "boolean": (bool, "boolean"),
-    "integer": (int, "integer"),
-    "list": (list, "array"),
-    "mapping": (dict, "object"),
-}
-
-
-def _has_type(value: Any, kind: str) -> bool:
-    return isinstance(value, _PROPERTY_TYPES[kind][0]) and not (kind == "integer" and isinstance(value, bool))
-
-
-_ATTRIBUTE_TYPES: Mapping[str, tuple[str, str]] = {
-    "text": ("text", "string"),
-    "flag": ("true or false", "boolean"),
-    "list": ("a list of texts", "array"),
-    "map": ("a mapping of texts", "object"),
-}

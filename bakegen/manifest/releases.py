@@ -1,0 +1,205 @@
+"""Read the `releases` section of a manifest, with the settings of the image below each release's own.
+
+In: a `Reading`. Out: `Release` declarations; mistakes go to the reading's problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bakegen.docker.attributes import ATTRIBUTES, fits
+from bakegen.errors import did_you_mean
+from bakegen.manifest.reading import Reading
+from bakegen.manifest.schema import found, type_hint
+from bakegen.manifest.source import KeyPath
+from bakegen.model import FileRule, ParentRule, Release
+from bakegen.templating.expressions import Condition, Expression, tree
+
+_ATTRIBUTE_TYPES: Mapping[str, tuple[str, str]] = {
+    "text": ("text", "string"),
+    "flag": ("true or false", "boolean"),
+    "list": ("a list of texts", "array"),
+    "map": ("a mapping of texts", "object"),
+}
+
+
+def read_releases(reading: Reading, axes: list[str], buildx: tuple[int, int]) -> tuple[Release, ...]:
+    """Return the releases, given the names of the axes and the oldest buildx that must accept the bake file."""
+    declared: dict[str, Any] = reading.content.get("releases", {reading.content["image"]: {}})
+    return tuple(
+        _release(reading, name, content or {}, axes, list(declared), buildx) for name, content in declared.items()
+    )
+
+
+def _release(
+    reading: Reading, name: str, own: Mapping[str, Any], axes: list[str], releases: list[str], buildx: tuple[int, int]
+) -> Release:
+    path: KeyPath = ("releases", name) if "releases" in reading.content else ()
+
+    def setting(key: str) -> tuple[Any, KeyPath]:
+        return (own[key], (*path, key)) if key in own else (reading.content.get(key), (key,))
+
+    def text(key: str, default: str) -> Expression:
+        value, place = setting(key)
+        return Expression(default if value is None else value, place)
+
+    def texts(key: str) -> tuple[Expression, ...]:
+        value, place = setting(key)
+        return tuple(Expression(str(item), (*place, index)) for index, item in enumerate(value or []))
+
+    def mapping(key: str) -> dict[str, Expression]:
+        merged = reading.expressions((key,), reading.content.get(key, {})) | reading.expressions(
+            (*path, key), own.get(key, {})
+        )
+        return {name: value for name, value in merged.items() if value is not None}
+
+    spans = _spans(reading, path, own, axes)
+    publish = setting("publish")[0] is not False
+    called = f'release "{name}"' if path else f'image "{name}"'
+    if setting("from")[0] is None:
+        reading.report(
+            "missing-key",
+            f'{called} has no "from"',
+            path,
+            "say which image or release it is built from",
+            at_key=True,
+        )
+    if publish and setting("tags")[0] is None:
+        reading.report(
+            "missing-key",
+            f'{called} has no "tags"',
+            path,
+            "say what its images are called, or `publish: false`",
+            at_key=True,
+        )
+    single = "releases" not in reading.content
+    folders = "".join(f"{{{{ {axis} }}}}/" for axis in spans)
+    return Release(
+        name=name,
+        description=own.get("description", ""),
+        axes=spans,
+        parents=tuple(_parents(reading, *setting("from"), releases)),
+        when=tuple(
+            Condition(content["when"], place)
+            for content, place in ((reading.content, ("when",)), (own, (*path, "when")))
+            if "when" in content
+        ),
+        platforms=reading.platforms((*path, "platforms")) if path else None,
+        publish=publish,
+        tags=texts("tags"),
+        template=text("template", "{{ image }}.Dockerfile.j2" if single else "{{ release }}.Dockerfile.j2"),
+        dockerfile=text("dockerfile", f"{folders}Dockerfile" if single else f"{folders}{{{{ release }}}}/Dockerfile"),
+        context=text("context", "."),
+        contexts=mapping("contexts"),
+        args=reading.expressions(("args",), reading.content.get("args", {})),
+        own_args=reading.expressions((*path, "args"), own.get("args", {})) if path else {},
+        labels=mapping("labels"),
+        annotations=mapping("annotations"),
+        secrets=texts("secrets"),
+        ssh=texts("ssh"),
+        cache_from=texts("cache-from"),
+        cache_to=texts("cache-to"),
+        attest=texts("attest"),
+        bake=_bake_attributes(reading, path, own, buildx),
+        files=tuple(_files(reading, *setting("files"))),
+        path=path or ("image",),
+    )
+
+
+def _spans(reading: Reading, path: KeyPath, own: Mapping[str, Any], axes: list[str]) -> tuple[str, ...]:
+    if "axes" not in own or not path:
+        return tuple(axes)
+    for index, axis in enumerate(own["axes"]):
+        if axis not in axes:
+            reading.report(
+                "unknown-axis", f'there is no axis "{axis}"', (*path, "axes", index), did_you_mean(axis, axes)
+            )
+    return tuple(axis for axis in axes if axis in own["axes"])
+
+
+def _parents(reading: Reading, value: Any, path: KeyPath, releases: list[str]) -> Iterator[ParentRule]:
+    for index, item in enumerate(value if isinstance(value, list) else [value]):
+        place = (*path, index) if isinstance(value, list) else path
+        if isinstance(item, dict):
+            image, release = item.get("image", ""), item["release"]
+            if not image and release not in releases:
+                hint = did_you_mean(release, releases)
+                if "releases" not in reading.content:
+                    hint = "this image has no releases; an image from outside is written as text: from: debian:12"
+                message = f'there is no release "{release}"'
+                reading.report("unknown-release", message, (*place, "release"), hint)
+            at = {key: Expression(str(text), (*place, "at", key)) for key, text in item.get("at", {}).items()}
+            when = Condition(item["when"], (*place, "when")) if "when" in item else None
+            yield ParentRule(image, release, at, None, when, place)
+        elif item in releases and "releases" in reading.content:
+            yield ParentRule("", item, {}, None, None, place)
+        elif item is not None:
+            if item != "scratch" and not any(mark in item for mark in ("{{", "{%", ":", "/", "@")):
+                known = did_you_mean(item, releases) if "releases" in reading.content else ""
+                outside = f"an image from outside is written with its tag: {item}:latest"
+                hint = f"{known} Else, {outside}" if known.endswith("?") else outside
+                reading.report("unknown-release", f'there is no release "{item}"', place, hint)
+            yield ParentRule("", "", {}, Expression(item, place), None, place)
+
+
+def _bake_attributes(
+    reading: Reading, path: KeyPath, own: Mapping[str, Any], buildx: tuple[int, int]
+) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    places: list[tuple[KeyPath, Any]] = [(("bake",), reading.content.get("bake", {}))]
+    if path:
+        places.append(((*path, "bake"), own.get("bake", {})))
+    for place, attributes in places:
+        for name, value in attributes.items():
+            here = (*place, name)
+            attribute = ATTRIBUTES.get(name)
+            if attribute is None:
+                free = [key for key, known in ATTRIBUTES.items() if not known.key]
+                reading.report(
+                    "unknown-attribute",
+                    f'bake targets have no attribute "{name}"',
+                    here,
+                    did_you_mean(name, free),
+                    at_key=True,
+                )
+            elif attribute.key:
+                reading.report(
+                    "owned-attribute",
+                    f'"{name}" is written by bakegen',
+                    here,
+                    f"use the key `{attribute.key}`",
+                    at_key=True,
+                )
+            elif attribute.since > buildx:
+                since = ".".join(map(str, attribute.since))
+                reading.report(
+                    "newer-attribute",
+                    f'"{name}" is known since buildx {since}; older clients drop it silently',
+                    here,
+                    f'write `buildx: "{since}"` if nobody uses an older one',
+                    at_key=True,
+                )
+            elif not fits(attribute, value):
+                words, kind = _ATTRIBUTE_TYPES[attribute.kind]
+                message = f'"{name}" must be {words}, not {found(value)}'
+                reading.report("wrong-type", message, here, type_hint([kind], value))
+            merged[name] = tree(value, here)
+    return merged
+
+
+def _files(reading: Reading, value: Any, path: KeyPath) -> Iterator[FileRule]:
+    for index, item in enumerate(value or []):
+        place: KeyPath = (*path, index)
+        if ("template" in item) == ("copy" in item):
+            reading.report(
+                "wrong-value",
+                "a file comes either from a `template` or from `copy`",
+                place,
+                "give exactly one of the two",
+            )
+        part = {key: Expression(item[key], (*place, key)) for key in ("path", "template", "copy") if key in item}
+        when = Condition(item["when"], (*place, "when")) if "when" in item else None
+        yield FileRule(
+            part["path"], part.get("template"), part.get("copy"), item.get("each") == "platform", when, place
+        )
