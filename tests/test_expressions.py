@@ -33,6 +33,16 @@ def problem(expression: str, define: Any = None) -> tuple[str, str]:
     return found.code, found.message
 
 
+def test_properties_and_definitions_know_the_names_of_the_scope_that_asks() -> None:
+    outer = scope({"site": "{{ arch }}.org/{{ distro.base }}"}, arch="none")
+    site = Expression("{{ site }}", ("k",))
+
+    assert outer.text(site) == "none.org/debian:12"
+    assert outer.with_names({"arch": "arm64"}).text(site) == "arm64.org/debian:12"
+    outer.add({"distro": Value("12", "distro", {"base": Expression("debian-{{ arch }}", ("k",))}, outer)})
+    assert outer.with_names({"arch": "arm64"}).text(site) == "arm64.org/debian-arm64"
+
+
 @pytest.mark.parametrize(
     ("expression", "result"),
     [

@@ -330,11 +330,11 @@ class _Renderer:
     def side_files(
         self, manifest: Manifest, rule: FileRule, scope: Scope, dockerfile: str, targets: Sequence[Target]
     ) -> None:
-        if rule.when and not scope.test(rule.when):
-            return
         platforms = dict.fromkeys(platform for target in targets for platform in target.platforms)
         for platform in platforms if rule.per_platform else [None]:
             inner = scope if platform is None else scope.with_names({"platform": Platform(platform)})
+            if rule.when and not inner.test(rule.when):
+                continue
             name = inner.text(rule.file)
             mistake = path_mistake(name)
             if mistake:

@@ -117,6 +117,10 @@ class Value(str):
         value._scope = scope
         return value
 
+    def within(self, scope: Scope) -> Value:
+        """Return the same value with its properties evaluated in another scope."""
+        return Value(str(self), self._axis, self._properties, scope)
+
     def has_property(self, name: str) -> bool:
         """Return whether the manifest gives the value this property."""
         return name in self._properties
@@ -331,13 +335,15 @@ class Scope:
         return self
 
     def with_names(self, values: Mapping[str, Any]) -> Scope:
-        """Return a scope with some names more (or other values for them); definitions are evaluated anew."""
+        """Return a scope with some names more (or other values for them).
+
+        Definitions and properties are evaluated anew, since they may use these names.
+        """
         scope = Scope(self._evaluator, self._source, self._definitions, self._unavailable)
-        scope._values = {
-            **{name: value for name, value in self._values.items() if name not in self._definitions},
-            **values,
-        }
-        return scope
+        kept = {name: value for name, value in self._values.items() if name not in self._definitions}
+        return scope.add(
+            {name: value.within(scope) if isinstance(value, Value) else value for name, value in kept.items()}
+        ).add(values)
 
     def names(self) -> Iterable[str]:
         """Return all names that can be used."""
