@@ -13,7 +13,7 @@ from typing import get_args
 from bakegen.errors import BakegenError, Problem
 from bakegen.graph.expand import dockerfile_word, value_word, word
 from bakegen.graph.graph import Graph, Group, GroupKind
-from bakegen.graph.selectors import Selector, parse_selectors
+from bakegen.graph.selectors import parse_selectors
 from bakegen.manifest.source import KeyPath
 from bakegen.model import Manifest, Target
 
@@ -82,20 +82,19 @@ def _own(graph: Graph) -> Iterator[_Wish]:
     """Yield the groups that manifests declare by selectors."""
     for manifest in graph.manifests:
         for name, words in manifest.groups.items():
-            for target in _own_selector(graph, manifest, name, words).pick():
+            for target in _picked(graph, manifest, name, words):
                 yield _Wish("own", name, target.name, manifest, ("groups", name))
 
 
-def _own_selector(graph: Graph, manifest: Manifest, name: str, words: Sequence[str]) -> Selector:
+def _picked(graph: Graph, manifest: Manifest, name: str, words: Sequence[str]) -> tuple[Target, ...]:
+    """Return what the selectors of a group pick; raises `BakegenError` at the group's place."""
     try:
-        selector = parse_selectors(words, graph.by_image[manifest.image], (), graph.absent)
-        selector.pick()
+        return parse_selectors(words, graph.by_image[manifest.image], (), graph.absent).pick()
     except BakegenError as error:
         raise BakegenError(
             manifest.source.problem(problem.code, problem.message, ("groups", name), hint=problem.hint)
             for problem in error.problems
         ) from error
-    return selector
 
 
 def _closed(graph: Graph, names: Iterable[str], order: dict[str, int]) -> tuple[str, ...]:

@@ -2,17 +2,16 @@
 
 In: the words of a command line or a manifest's `groups`. Out: a `Selector`, which picks targets or says why none.
 
-`KEY=VALUE[,VALUE…]` compares one thing: image, release, platform, target, group, tag or an axis. A bare word is looked up in
-all of them. Values are globs. Words about one thing add up (`python=3.8 python=3.9`, `runtime cudnn`); words about
+`KEY=VALUE[,VALUE…]` compares one thing: image, release, platform, target, group or an axis. A bare word is looked up
+in all of them. Values are globs. Words about one thing add up (`python=3.8 python=3.9`, `runtime cudnn`); words about
 different things narrow (`runtime debian11`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import translate
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
@@ -28,11 +27,11 @@ FIXED_KEYS = ("image", "release", "platform", "target", "group")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One word: the thing that it compares, the patterns, and whether they must not match."""
+    """One word: what it compares, the targets that agree with it, and whether it says what must not match."""
 
     text: str
     key: str
-    names: frozenset[str]  # targets that it picks (or leaves, if negated)
+    names: frozenset[str]
     negated: bool
 
 
@@ -72,7 +71,7 @@ class Selector:
         for absent in self.absent:
             here = {**absent.values, "release": absent.release, "image": absent.image}
             meant = any(not term.negated for term in self.terms)
-            if meant and all(_names(term.text, here.get(term.key)) is not term.negated for term in self.terms):
+            if meant and all(_could_mean(term.text, here.get(term.key)) is not term.negated for term in self.terms):
                 shown = " ".join([absent.release, *(f"{axis}={value}" for axis, value in absent.values.items())])
                 reasons.setdefault(absent.reason, f"{shown} does not exist: {absent.reason}")
         if reasons:
@@ -93,10 +92,10 @@ class Selector:
         return Problem(code="empty-selection", message=f"nothing matches {said}")
 
 
-def _names(text: str, value: str | None) -> bool:
+def _could_mean(text: str, value: str | None) -> bool:
     """Return whether a word could mean `value`."""
     _, equals, values = text.removeprefix("!").partition("=")
-    return value is not None and any(_matches(part, value) for part in (values if equals else text).split(","))
+    return value is not None and any(fnmatchcase(value, part) for part in (values if equals else text).split(","))
 
 
 def parse_selectors(
@@ -104,12 +103,13 @@ def parse_selectors(
 ) -> Selector:
     """Parse words against what there is; raises `BakegenError` for every word that means nothing."""
     everything = tuple(targets)
+    names = {target.name for target in everything}
     index = _index(everything, groups)
     terms: list[Term] = []
     problems: list[Problem] = []
     for text in words:
         try:
-            terms.append(_term(text, index, {target.name for target in everything}))
+            terms.append(_term(text, index, names))
         except _UnknownWordError as error:
             problems.append(Problem(code="unknown-selector", message=str(error), hint=error.hint))
     if problems:
@@ -166,17 +166,17 @@ def _term(text: str, index: Index, everything: set[str]) -> Term:
 
 
 def _bare(text: str, index: Index) -> Term:
-    """Look a word up in everything but platforms' parts; it must mean one kind of thing, or the same targets in all."""
-    found = {key: names for key in (*FIXED_KEYS, *index) if (names := _lookup(text, key, index[key]))}
-    exact = {key: names for key, names in found.items() if key != "group"} or found
-    if not exact:
+    """Look a word up in everything; it must mean one kind of thing (groups come last), or the same targets in all."""
+    found = {key: names for key, values in index.items() if (names := _lookup(text, key, values))}
+    meanings = {key: names for key, names in found.items() if key != "group"} or found
+    if not meanings:
         known = {value for values in index.values() for value in values}
         raise _UnknownWordError(f'nothing is called "{text}"', did_you_mean(text, known))
-    if len({frozenset(names) for names in exact.values()}) > 1 and "*" not in text:
-        kinds = " or ".join(f"{key}={text}" for key in exact)
+    if len({frozenset(names) for names in meanings.values()}) > 1 and "*" not in text:
+        kinds = " or ".join(f"{key}={text}" for key in meanings)
         raise _UnknownWordError(f'"{text}" could mean several things', f"write {kinds}")
-    key = next(iter(exact))
-    return Term(text, key, frozenset().union(*exact.values()), negated=False)
+    key = next(iter(meanings))
+    return Term(text, key, frozenset().union(*meanings.values()), negated=False)
 
 
 def _lookup(pattern: str, key: str, values: Mapping[str, set[str]]) -> set[str]:
@@ -185,10 +185,6 @@ def _lookup(pattern: str, key: str, values: Mapping[str, set[str]]) -> set[str]:
     found = [
         names
         for value, names in values.items()
-        if _matches(pattern, value) or pattern in {word(value), value_word(key, value)}
+        if fnmatchcase(value, pattern) or pattern in {word(value), value_word(key, value)}
     ]
     return set().union(*found)
-
-
-def _matches(pattern: str, value: str) -> bool:
-    return bool(re.match(translate(pattern), value))
