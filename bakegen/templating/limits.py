@@ -50,7 +50,8 @@ class Limits:
             self._handler = signal.signal(signal.SIGVTALRM, self._tick)
             signal.setitimer(signal.ITIMER_VIRTUAL, 1, 1)
             self._address_space = rlimit.getrlimit(rlimit.RLIMIT_AS)
-            self._set_address_space(BYTES)
+            soft = self._address_space[0]
+            self._set_address_space(BYTES if soft == rlimit.RLIM_INFINITY else min(soft, BYTES))
         return self
 
     def __exit__(
@@ -62,11 +63,8 @@ class Limits:
             self._set_address_space(self._address_space[0])
 
     def _set_address_space(self, soft: int) -> None:
-        hard = self._address_space[1]
-        if hard != rlimit.RLIM_INFINITY:
-            soft = min(soft, hard) if soft != rlimit.RLIM_INFINITY else hard
         try:
-            rlimit.setrlimit(rlimit.RLIMIT_AS, (soft, hard))
+            rlimit.setrlimit(rlimit.RLIMIT_AS, (soft, self._address_space[1]))
         except (ValueError, OSError):  # macOS knows the name but refuses the limit
             return
 
