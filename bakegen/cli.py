@@ -155,7 +155,7 @@ def _generate(root: Path, inputs: str, images: Sequence[str], *, writes: bool, f
 def validate(
     context: typer.Context,
     images: Images = None,
-    format: Annotated[ProblemFormat, typer.Option(help="How problems are printed.")] = ProblemFormat.text,  # noqa: A002
+    form: Annotated[ProblemFormat, typer.Option("--format", help="How problems are printed.")] = ProblemFormat.text,
 ) -> None:
     """Report all problems at once; write nothing.
 
@@ -169,12 +169,12 @@ def validate(
         manifests = project.graph.restrict(images or [])
         render_project(project)
     except BakegenError as error:
-        if format is ProblemFormat.text:
+        if form is ProblemFormat.text:
             raise
-        for line in _problem_lines(error.problems, format):
+        for line in _problem_lines(error.problems, form):
             typer.echo(line)
         raise typer.Exit(1) from error
-    if format is ProblemFormat.json:
+    if form is ProblemFormat.json:
         typer.echo("[]")
     count = sum(len(project.graph.by_image[manifest.image]) for manifest in manifests)
     _say(f"{', '.join(manifest.source.file for manifest in manifests)}: no problems in {_count(count, 'target')}")
@@ -198,7 +198,7 @@ def list_(
             help="What to list (targets if left out), and which.",
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="How it is printed.")] = Format.table,  # noqa: A002
+    form: Annotated[Format, typer.Option("--format", help="How it is printed.")] = Format.table,
 ) -> None:
     """List what there is: targets, groups, tags or Dockerfiles."""
     from bakegen.paths import find_root
@@ -217,7 +217,7 @@ def list_(
         case _:
             rows = [listing.target_row(graph, target) for target in targets]
     columns = WHAT[what]
-    match format:
+    match form:
         case Format.json:
             _print_json(rows)
         case Format.names:
@@ -235,7 +235,7 @@ def explain(
         list[str],
         typer.Argument(metavar="TARGET|TAG|SELECTOR...", help="A target, a tag, or selectors that pick one target."),
     ],
-    format: Annotated[TextFormat, typer.Option(help="How it is printed.")] = TextFormat.text,  # noqa: A002
+    form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
 ) -> None:
     """Explain a target, and where each of its parts was said.
 
@@ -248,7 +248,7 @@ def explain(
 
     graph = _load(find_root(context.obj)).graph
     explanation = explain_target(graph, words)
-    if format is TextFormat.json:
+    if form is TextFormat.json:
         _print_json(explanation.as_data(graph))
     else:
         _print(explanation.as_text())
@@ -318,8 +318,8 @@ def _load(root: Path) -> Project:
     return load_project(root)
 
 
-def _problem_lines(problems: Iterable[Problem], format: ProblemFormat) -> Iterable[str]:  # noqa: A002
-    match format:
+def _problem_lines(problems: Iterable[Problem], form: ProblemFormat) -> Iterable[str]:
+    match form:
         case ProblemFormat.text:
             for index, problem in enumerate(problems):
                 yield ("\n" if index else "") + format_problem(problem)
@@ -346,20 +346,20 @@ def _problem_data(problem: Problem) -> dict[str, Any]:
     }
 
 
+_SHOWN = 20  # paths of one kind that are named
+
+
 def _say_changes(changes: Changes, *, done: bool) -> None:
     for kind in ("new", "changed", "removed", "edited", "foreign"):
         paths = getattr(changes, kind)
-        for path in paths[:SHOWN]:
+        for path in paths[:_SHOWN]:
             _say(f"{kind:>9}  {path}")
-        if len(paths) > SHOWN:
-            _say(f"{kind:>9}  … and {len(paths) - SHOWN} more")
+        if len(paths) > _SHOWN:
+            _say(f"{kind:>9}  … and {len(paths) - _SHOWN} more")
     if changes.stale_records:
         _say("  records  generated/bakegen.sums")
     verb = "written" if done else "would change"
     _say(f"{_count(len(changes.differing), 'file')} {verb}, {len(changes.unchanged)} up to date")
-
-
-SHOWN = 20  # paths of one kind that are named
 
 
 def _count(number: int, noun: str) -> str:
