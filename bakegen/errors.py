@@ -196,10 +196,9 @@ def format_problem(problem: Problem) -> str:
     if problem.position and problem.position.line and problem.source.strip():
         number = str(problem.position.line)
         gutter = " " * len(number)
-        source = printable(problem.source).replace("\t", " ")
-        lines += [f"{gutter} |", f"{number} | {_clip(source, problem.position.column)[0]}"]
-        if problem.position.column:
-            shown, column = _clip(source, problem.position.column)
+        shown, column = _clip(printable(problem.source).replace("\t", " "), problem.position.column)
+        lines += [f"{gutter} |", f"{number} | {shown}"]
+        if column:
             length = max(1, min(problem.length, len(shown) - column + 1))
             lines.append(f"{gutter} | {' ' * (column - 1)}^{'~' * (length - 1)}")
     if problem.hint:

@@ -229,7 +229,7 @@ class _Reader:
             case "literal_value" if _spelling(node) in {"true", "false"}:
                 return _spelling(node) == "true"
             case "identifier":
-                return self.named(node)
+                return self.variable(_spelling(node), node)
             case "tuple":
                 return [self.value(item) for item in _trees(node)]
             case "object":
@@ -237,9 +237,6 @@ class _Reader:
             case "function_call":
                 return self.call(node)
         raise _RefusedError(f"bakegen writes no {str(node.data).replace('_', ' ')} such as {_spelling(node)}", node)
-
-    def named(self, node: Node) -> Any:
-        return self.variable(_spelling(node), node)
 
     def variable(self, name: str, node: Node | None = None) -> Any:
         if name not in self.values:

@@ -15,8 +15,8 @@ _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 
 _TAG_RE = re.compile(rf"{_TAG}\Z")
-_REPOSITORY_RE = re.compile(rf"(?:(?P<host>{_HOST})/)?(?P<path>{_PATH})\Z")
-_REFERENCE_RE = re.compile(rf"(?P<repository>(?:{_HOST}/)?{_PATH})(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?\Z")
+_REPOSITORY_RE = re.compile(rf"(?:{_HOST}/)?{_PATH}\Z")
+_REFERENCE_RE = re.compile(rf"(?:{_HOST}/)?{_PATH}(?::{_TAG})?(?:@{_DIGEST})?\Z")
 
 _LONGEST_REPOSITORY = 255
 
@@ -34,12 +34,6 @@ def is_repository(text: str) -> bool:
 def is_reference(text: str) -> bool:
     """Return whether `text` names an image: repository, then perhaps tag and digest."""
     return len(text) <= _LONGEST_REPOSITORY + 200 and bool(_REFERENCE_RE.match(text))
-
-
-def host_of(repository: str) -> str:
-    """Return the registry host of a repository; a first part without dot, colon or `localhost` is no host."""
-    first, slash, _ = repository.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
 
 
 def familiar(reference: str) -> str:
