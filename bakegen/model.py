@@ -1,30 +1,27 @@
-r"""The data that flows: manifest -> targets. Frozen, and without logic beyond reading it.
+"""The data that flows: manifest -> targets. Frozen, and without logic beyond reading it.
 
-Strings of a `Target` may hold references to variables, written as `\0NAME\0`: see `variable_reference`.
+Strings of a `Target` may hold references to variables, as `VARIABLE_MARK` finds them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from bakegen.manifest.source import KeyPath, Source
-from bakegen.templating.expressions import Condition, Expression, Tree
-
-_REFERENCE = re.compile("\0([A-Z][A-Z0-9_]*)\0")
+from bakegen.templating.expressions import VARIABLE_MARK, Condition, Expression, Tree
 
 
 def split_references(text: str) -> list[str]:
     """Return literal text and variable names in turn: literal, name, literal, …, literal."""
-    return _REFERENCE.split(text)
+    return VARIABLE_MARK.split(text)
 
 
 def replace_references(text: str, value: Callable[[str], str]) -> str:
     """Return `text` with each variable reference replaced by `value(name)`."""
-    return _REFERENCE.sub(lambda match: value(match[1]), text) if "\0" in text else text
+    return VARIABLE_MARK.sub(lambda match: value(match[1]), text) if "\0" in text else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +175,6 @@ class Manifest:
     exclude: tuple[Exclusion, ...]
     groups: Mapping[str, tuple[str, ...]]
     releases: tuple[Release, ...]
-    inputs: tuple[str, ...]  # files that the manifest was read from, relative to the project root
 
     def axis(self, name: str) -> Axis:
         """Return the axis called `name`; raises KeyError."""
@@ -195,14 +191,6 @@ class Parent:
     reference: str
     target: str | None
     path: KeyPath
-
-
-@dataclass(frozen=True, slots=True)
-class TargetFile:
-    """A side file of a target's Dockerfile."""
-
-    rule: FileRule
-    platform: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

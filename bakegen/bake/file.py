@@ -177,8 +177,7 @@ def _section(graph: Graph, manifest: Manifest, taken: set[str]) -> Section:
     shared: dict[str, list[str]] = {}
     for target in targets:
         if target.dockerfile not in shared:
-            users = [other for other in graph.by_dockerfile[target.dockerfile] if other.image == target.image]
-            common = _take_common([left[user.name] for user in users])
+            common = _take_common([left[user.name] for user in graph.by_dockerfile[target.dockerfile]])
             shared[target.dockerfile] = above
             if common:
                 name = _free_name(f"_{dockerfile_word(target.dockerfile)}", taken)

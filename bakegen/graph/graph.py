@@ -59,7 +59,7 @@ class Graph:
 
     @cached_property
     def by_dockerfile(self) -> Mapping[str, tuple[Target, ...]]:
-        """The targets that each Dockerfile serves."""
+        """The targets that each Dockerfile serves: all of one image, in whose folder it lies."""
         found: dict[str, list[Target]] = {}
         for target in self.targets.values():
             found.setdefault(target.dockerfile, []).append(target)

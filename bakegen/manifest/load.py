@@ -37,22 +37,20 @@ RESERVED = frozenset(
 )
 
 # Prefixes of variables that CI systems and Docker set: bake would take their values for ours.
-FOREIGN_PREFIXES = ("BAKE_", "BAKEGEN_", "BUILDKIT_", "BUILDX_", "CI_", "DOCKER_", "GITHUB_", "GITLAB_", "RUNNER_")
+FOREIGN_PREFIXES = ("BAKE_", "BUILDKIT_", "BUILDX_", "CI_", "DOCKER_", "GITHUB_", "GITLAB_", "RUNNER_")
 
 
 def load_manifest(file: Path, root: Path, source: Source | None = None) -> Manifest:
     """Read one manifest with what it includes and its data files; raises `BakegenError` with every problem."""
-    name = relative(file, root)
-    source = source or load_source(file, name)
+    source = source or load_source(file, relative(file, root))
     check_mapping(source)
-    inputs = [name]
     includes = source.content.get("include", [])
     if isinstance(includes, list) and includes:
-        source = _with_includes(source, includes, file.parent, root, inputs)
+        source = _with_includes(source, includes, file.parent, root)
     problems = check_schema(source)
     if problems:
         raise BakegenError(problems)
-    return _Builder(source, file.parent, root, inputs).build()
+    return _Builder(source, file.parent, root).build()
 
 
 def mentioned_files(source: Source, folder: Path) -> Iterator[Path]:
@@ -63,7 +61,7 @@ def mentioned_files(source: Source, folder: Path) -> Iterator[Path]:
     yield from (folder / text for text in texts if isinstance(text, str) and not path_mistake(text))
 
 
-def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path, inputs: list[str]) -> Source:
+def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path) -> Source:
     below: Source | None = None
     for index, text in enumerate(includes):
         path = ("include", index)
@@ -79,7 +77,6 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
                 hint=f"list the files in {source.file}",
             )
             raise BakegenError([problem])
-        inputs.append(part.file)
         below = part if below is None else include(below, part)
     return include(below, source) if below else source
 
@@ -108,11 +105,10 @@ def _nearest_file(folder: Path, text: str) -> str:
 class _Builder(Reading):
     """Turns plain data into declarations."""
 
-    def __init__(self, source: Source, folder: Path, root: Path, inputs: list[str]) -> None:
+    def __init__(self, source: Source, folder: Path, root: Path) -> None:
         super().__init__(source)
         self.folder = folder
         self.root = root
-        self.inputs = inputs
 
     def build(self) -> Manifest:
         content = self.content
@@ -136,7 +132,6 @@ class _Builder(Reading):
             exclude=self.exclusions(axes, releases),
             groups={key: tuple(words) for key, words in content.get("groups", {}).items()},
             releases=releases,
-            inputs=tuple(self.inputs),
         )
         if "platforms" not in content:
             self.report(
@@ -182,10 +177,7 @@ class _Builder(Reading):
         for name, value in self.content.get("variables", {}).items():
             path = ("variables", name)
             bake_name = f"{prefix}_{name}"
-            if (bake_name.startswith(FOREIGN_PREFIXES) and not bake_name.startswith("BAKEGEN_")) or bake_name in {
-                "BAKEGEN_REGISTRY",
-                "BAKEGEN_PLATFORMS",
-            }:
+            if bake_name.startswith(FOREIGN_PREFIXES) or bake_name in {"BAKEGEN_REGISTRY", "BAKEGEN_PLATFORMS"}:
                 self.report(
                     "foreign-variable",
                     f"{bake_name} may be set by Docker, bakegen or a CI system, and bake would take that value",
@@ -239,9 +231,7 @@ class _Builder(Reading):
         if leaves(self.root, place):
             position = Position(relative(place, self.root))
             raise fail("unsafe-path", "is a link that leads out of the project", position=position)
-        source = load_source(place, relative(place, self.root))
-        self.inputs.append(source.file)
-        return source.content
+        return load_source(place, relative(place, self.root)).content
 
     def exclusions(self, axes: tuple[Axis, ...], releases: tuple[Release, ...]) -> tuple[Exclusion, ...]:
         known = {axis.name: [value.name for value in axis.values] for axis in axes}

@@ -102,12 +102,9 @@ class _Renderer:
         except BakegenError as error:
             for problem in error.problems:
                 self.keep(problem)
-        targets: dict[str, list[Target]] = {}
-        for target in self.graph.by_image[manifest.image]:
-            targets.setdefault(target.dockerfile, []).append(target)
-        for path, users in targets.items():
+        for path in dict.fromkeys(target.dockerfile for target in self.graph.by_image[manifest.image]):
             try:
-                self.dockerfile(manifest, names, path, users)
+                self.dockerfile(manifest, names, path, self.graph.by_dockerfile[path])
             except BakegenError as error:
                 for problem in error.problems:
                     self.keep(problem)

@@ -28,7 +28,7 @@ Tree = Any  # plain data whose texts with braces are `Expression`s
 
 _BRACES = re.compile(r"\{[{%#]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_VARIABLE_MARK = re.compile("\0([A-Z][A-Z0-9_]*)\0")
+VARIABLE_MARK = re.compile("\0([A-Z][A-Z0-9_]*)\0")  # how text holds a variable until the bake file is written
 _SCOPE = "bakegen scope"  # key in Jinja's own mapping of names; the space keeps templates from naming it
 EMPTY_NAME = "\1"  # stands for an empty name of an axis value until the tag is put together
 
@@ -90,7 +90,7 @@ class FreeText:
         self._refuse()
 
     def _refuse(self, *_: object) -> NoReturn:
-        names = " and ".join(dict.fromkeys(_VARIABLE_MARK.findall(self._text))) or "U+0000"
+        names = " and ".join(dict.fromkeys(VARIABLE_MARK.findall(self._text))) or "U+0000"
         raise NotAvailableError(
             f"{names} is free until bake time, so nothing can be computed from it here",
             f"write it as it is, {{{{ {names.split(' ')[0]} }}}}, or declare a second variable",
@@ -435,7 +435,7 @@ def _name(path: KeyPath) -> str:
 
 def text_mistake(text: str) -> str:
     """Return what makes `text` unfit to be written anywhere, or an empty string."""
-    found = _CONTROL.search(_VARIABLE_MARK.sub("", text) if "\0" in text else text)
+    found = _CONTROL.search(VARIABLE_MARK.sub("", text) if "\0" in text else text)
     if found:
         return f"gives text with the control character U+{ord(found[0]):04X}"
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
