@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from bakegen.bake import hcl
-from bakegen.bake.buildx import Buildx, Names, Reading, read_with_buildx
+from bakegen.bake.buildx import Buildx, Names, read_with_buildx
 from bakegen.bake.file import BAKE_FILE, bake_model
 from bakegen.bake.hcl_reader import read_with_hcl2
+from bakegen.bake.reading import Reading
 from bakegen.bake.verify import _attributes, judge, needed_buildx
 from bakegen.errors import BakegenError
 from bakegen.graph.graph import Graph

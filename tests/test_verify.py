@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from harness import run, tree
 
-from bakegen.bake.buildx import Buildx, Names, Reading, canonical, find_buildx, read_with_buildx
+from bakegen.bake.buildx import Buildx, Names, find_buildx, read_with_buildx
 from bakegen.bake.file import BAKE_FILE
 from bakegen.bake.hcl_reader import read_with_hcl2
+from bakegen.bake.reading import Reading, canonical
 from bakegen.bake.verify import find_tool, judge, model_reading, needed_buildx
 from bakegen.errors import BakegenError, Problem
 from bakegen.graph.graph import Graph

@@ -1,4 +1,4 @@
-"""Have buildx read a bake file, and put what it prints in one form.
+"""Have buildx read a bake file.
 
 In: a bake file, the names of its blocks. Out: a `Reading`, or a `BakegenError` with what buildx says.
 
@@ -9,8 +9,6 @@ files of secrets and SSH agents, and opens the files that outputs name. Its envi
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import os
 import re
@@ -23,46 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from bakegen.bake.file import BAKE_FILE
-from bakegen.errors import BakegenError, Position, Problem
+from bakegen.bake.reading import Attributes, Reading, canonical, entry_of, unreadable
+from bakegen.errors import BakegenError
 from bakegen.paths import path_mistake
-
-Attributes = Mapping[str, Any]
 
 _COMMANDS = (("docker", "buildx"), ("docker-buildx",), ("buildx",))
 _VERSION = re.compile(r"\bv?((\d+)\.(\d+)\.\d\S*)")
-_PLACE = re.compile(rf"{re.escape(BAKE_FILE)}:(\d+),(\d+)(?:-\d+(?:,\d+)?)?: ")
 # What docker and buildx need of the environment. No variable of a manifest can be called so.
 _KEPT = (
     *("PATH", "HOME", "LANG", "TMPDIR", "BUILDX_CONFIG", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST"),
     *("DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
 )
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})  # Go's strconv.ParseBool
-
-# Attributes whose entries buildx takes as CSV (`type=registry,ref=…`) and prints as such, or since 0.20 as objects.
-_CSV = frozenset({"attest", "cache-from", "cache-to", "output", "secret", "ssh"})
 _REESCAPED = ("annotations", "args", "extra-hosts", "labels")  # since 0.23, so that the JSON can be fed back
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What bake reads in a file: targets with their canonical attributes, and groups with their members as listed."""
-
-    targets: Mapping[str, Attributes]
-    groups: Mapping[str, tuple[str, ...]]
-
-    def members(self, group: str) -> set[str]:
-        """Return the targets of a group, groups inside it unfolded; a group hides the target of its name."""
-        found: set[str] = set()
-        seen: set[str] = set()
-        left = [group]
-        while left:
-            name = left.pop()
-            if name in self.groups and name not in seen:
-                left += self.groups[name]
-            elif name not in self.groups:
-                found.add(name)
-            seen.add(name)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,91 +115,10 @@ def read_with_buildx(
     return Reading({name: canonical(attributes) for name, attributes in read.items()}, groups)
 
 
-def unreadable(message: str, content: bytes, line: int = 0, column: int = 0) -> Problem:
-    """Return the problem of a bake file that cannot be read; a place that buildx names in its message is used."""
-    place = _PLACE.match(message)
-    if place:
-        line, column, message = int(place[1]), int(place[2]), message[place.end() :]
-    lines = content.decode(errors="replace").split("\n")
-    return Problem(
-        code="bake-unreadable",
-        message=message,
-        position=Position(BAKE_FILE, line, column),
-        source=lines[line - 1] if 0 < line <= len(lines) else "",
-        hint=_hint(message),
-    )
-
-
-def canonical(attributes: Attributes) -> dict[str, Any]:
-    """Return the attributes of a target as every buildx means them.
-
-    Entries in CSV or as objects become CSV with sorted keys, lists become sorted tuples, what is empty is left out.
-    """
-    result: dict[str, Any] = {}
-    for name, value in attributes.items():
-        if name == "attest":
-            kinds = {(entry := _entry(name, item))["type"]: _csv(entry) for item in value}  # the last of a type counts
-            result[name] = tuple(sorted(kinds.values()))
-        elif name in _CSV:
-            result[name] = tuple(sorted({_csv(_entry(name, item)) for item in value}))
-        elif isinstance(value, Mapping):
-            result[name] = dict(value)
-        else:
-            result[name] = tuple(sorted(set(value))) if isinstance(value, list | tuple) else value
-    defaults = {"context": ".", "dockerfile": "Dockerfile"}
-    return {**defaults, **{name: value for name, value in result.items() if value not in ("", {}, (), None)}}
-
-
 def _free(name: str, taken: Iterable[str]) -> str:
     while name in taken:
         name += "_"
     return name
-
-
-def _entry(attribute: str, value: str | Mapping[str, Any]) -> dict[str, str]:
-    """Return one entry as a mapping, short forms spelt out."""
-    if isinstance(value, Mapping):
-        entry = {key: ",".join(item) if isinstance(item, list) else _text(item) for key, item in value.items()}
-    elif attribute == "ssh":
-        name, _, paths = value.partition("=")
-        entry = {"id": name, **({"paths": paths} if paths else {})}
-    else:
-        fields = next(csv.reader([value]), [])
-        pairs = [field.partition("=") for field in fields]
-        entry = {key.strip().lower(): text for key, equals, text in pairs if equals}
-        if len(pairs) == 1 and not entry:
-            entry = _short_form(attribute, value)
-    if attribute == "secret":
-        entry = _secret(entry)
-    if attribute == "attest":
-        disabled = entry.pop("disabled", "") in _TRUE
-        entry = {"type": "", **entry, **({"disabled": "true"} if disabled else {})}
-    return entry
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _short_form(attribute: str, value: str) -> dict[str, str]:
-    if attribute == "output":
-        return {"type": "tar" if value == "-" else "local", "dest": value}
-    return {"type": "registry", "ref": value} if attribute.startswith("cache-") else {"type": value}
-
-
-def _secret(entry: Mapping[str, str]) -> dict[str, str]:
-    names = {"source": "src", "target": "id"}
-    entry = {names.get(key, key): text for key, text in entry.items()}
-    kind = entry.pop("type", "")
-    if kind == "env" and "src" in entry:
-        entry["env"] = entry.pop("src")
-    return entry
-
-
-def _csv(entry: Mapping[str, str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(f"{key}={entry[key]}" for key in sorted(entry))
-    return text.getvalue()
 
 
 def _unescape(attributes: Attributes) -> Attributes:
@@ -252,13 +141,13 @@ def _stand_ins(scratch: Path, targets: Iterable[Attributes]) -> dict[str, str]:
         environment["SSH_AUTH_SOCK"] = str(agent)
     for attributes in targets:
         for text in attributes.get("secret", ()):
-            secret = _entry("secret", text)
+            secret = entry_of("secret", text)
             if "src" in secret:
                 _put(scratch, secret["src"])
             elif "env" not in secret:
                 environment[secret.get("id", "")] = "secret"
         for text in attributes.get("ssh", ()):
-            for path in filter(None, _entry("ssh", text).get("paths", "").split(",")):
+            for path in filter(None, entry_of("ssh", text).get("paths", "").split(",")):
                 _put(scratch, path, agent)
     environment.pop("", None)
     return environment
@@ -281,9 +170,3 @@ def _complaint(stderr: str) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return (errors or lines or ["buildx says nothing"])[-1]
-
-
-def _hint(message: str) -> str:
-    if "stat " in message or "ssh" in message:
-        return "buildx looks for secrets and keys even to print; `bakegen verify --with hcl2` does without them"
-    return "if it was edited, undo that with `bakegen generate`"

@@ -20,7 +20,7 @@ import hcl2
 from lark import Token, Tree
 from lark.exceptions import LarkError, UnexpectedInput
 
-from bakegen.bake.buildx import Attributes, Reading, canonical, unreadable
+from bakegen.bake.reading import Attributes, Reading, canonical, unreadable
 from bakegen.docker.attributes import ATTRIBUTES, Attribute, fits
 from bakegen.errors import BakegenError
 from bakegen.resources import BAKE_TEMPLATE, resource

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from bakegen.bake.buildx import Attributes, Buildx, Names, Reading, canonical, find_buildx, read_with_buildx
+from bakegen.bake.buildx import Buildx, Names, find_buildx, read_with_buildx
 from bakegen.bake.file import BAKE_FILE, bake_attributes
+from bakegen.bake.reading import Attributes, Reading, canonical
 from bakegen.errors import BakegenError, Position, Problem, fail
 from bakegen.graph.graph import Graph
 from bakegen.model import Target
