@@ -16,7 +16,7 @@ from bakegen.graph.expand import Expansion, expand
 from bakegen.graph.graph import Graph
 from bakegen.graph.link import build_graph
 from bakegen.manifest.load import load_manifest, mentioned_files
-from bakegen.manifest.source import Source, load_source, read_bytes
+from bakegen.manifest.source import Source, load_source, read_text
 from bakegen.paths import MANIFESTS, TEMPLATES, leaves, path_mistake, relative
 from bakegen.resources import BAKE_TEMPLATE, resource
 from bakegen.templating.expressions import Evaluator
@@ -38,12 +38,7 @@ class TemplateLoader(BaseLoader):
                 raise fail("unsafe-path", "is a link that leads out of the project", position=Position(place))
             raise TemplateNotFound(template)
         shown = relative(file, self.root) if file.is_relative_to(self.root) else f"bakegen:{template}"
-        raw = read_bytes(file, shown)
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = raw[: error.start].count(b"\n") + 1
-            raise fail("not-utf8", "is not UTF-8", position=Position(shown, line), hint="save it as UTF-8") from error
+        text = read_text(file, shown)
         self.shown[str(file)] = shown
         return text, str(file), lambda: True
 

@@ -55,6 +55,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_mistakes() -> None:
     assert source.place(("tags", 0)).value == Position("app.yml", 3, 5)
 
 
+def test_what_is_not_utf8_is_found_behind_a_mark_and_letters_of_several_bytes() -> None:
+    with pytest.raises(BakegenError) as caught:
+        parse_source(b"\xef\xbb\xbfa: b\n\xc3\xa4: \xe9\n", "app.yml")
+
+    assert str(caught.value) == "app.yml:2:4: byte 0xe9 is not UTF-8 [not-utf8]"
+
+
 def test_every_key_and_value_has_a_place() -> None:
     source = parse_source(b"a:\n  - b: 1\n    c: [x, 'y']\n", "app.yml")
 

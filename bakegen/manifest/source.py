@@ -89,11 +89,16 @@ class Source:
 
 def load_source(file: Path, name: str) -> Source:
     """Read one YAML file; `name` is what messages call it. Raises `BakegenError` with every problem found."""
-    return parse_source(read_bytes(file, name), name)
+    return parse_source(_read(file, name), name)
 
 
-def read_bytes(file: Path, name: str) -> bytes:
-    """Return the bytes of a file of at most `MAX_BYTES`; raises `BakegenError` if it cannot be read."""
+def read_text(file: Path, name: str) -> str:
+    """Return the text of a file without its byte order mark; raises `BakegenError` if it cannot be read, or is no UTF-8."""
+    return _decode(_read(file, name), name)
+
+
+def _read(file: Path, name: str) -> bytes:
+    """Return the bytes of a file of at most `MAX_BYTES`."""
     position = Position(name)
     try:
         kind = file.stat().st_mode
@@ -135,18 +140,15 @@ def parse_source(raw: bytes, name: str) -> Source:
 
 def _decode(raw: bytes, name: str) -> str:
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        line = before.count(b"\n") + 1
-        column = error.start - (before.rfind(b"\n") + 1) + 1
+        before = error.object[: error.start].decode()  # not of `raw`, which may begin with a mark
         raise fail(
             "not-utf8",
-            f"byte 0x{raw[error.start]:02x} is not UTF-8",
-            position=Position(name, line, column),
+            f"byte 0x{error.object[error.start]:02x} is not UTF-8",
+            position=Position(name, before.count("\n") + 1, len(before) - before.rfind("\n")),
             hint="save the file as UTF-8",
         ) from error
-    return text
 
 
 def _loader() -> Any:
