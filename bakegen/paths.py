@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from bakegen.errors import fail
 
@@ -59,9 +59,9 @@ def leaves(root: Path, path: Path) -> bool:
     return not path.resolve().is_relative_to(root.resolve())
 
 
-def relative(path: PurePosixPath | Path, root: Path) -> str:
+def relative(path: Path, root: Path) -> str:
     """Return `path` as messages show it: from the project root, or as it is when it lies elsewhere."""
     try:
-        return Path(path).relative_to(root).as_posix()
+        return path.relative_to(root).as_posix()
     except ValueError:
-        return Path(path).as_posix()
+        return path.as_posix()
