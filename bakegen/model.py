@@ -183,6 +183,13 @@ class Manifest:
                 return axis
         raise KeyError(name)
 
+    def release(self, name: str) -> Release:
+        """Return the release called `name`; raises KeyError."""
+        for release in self.releases:
+            if release.name == name:
+                return release
+        raise KeyError(name)
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:

@@ -76,6 +76,15 @@ def dockerfile_word(path: str) -> str:
     return "_".join(word(part) for part in parts if part)
 
 
+def build_args(manifest: Manifest, release: Release, values: Mapping[str, str]) -> dict[str, Expression]:
+    """Return the build args of the release at some axis values: a release's own over an axis value's over the image's."""
+    merged = dict(release.args)
+    for axis, value in values.items():
+        merged |= manifest.axis(axis).value(value).args
+    merged |= release.own_args
+    return {name: value for name, value in merged.items() if value is not None}
+
+
 def expand(manifest: Manifest, evaluator: Evaluator) -> Expansion:
     """Return all targets of a manifest, in its order; raises `BakegenError` with every problem found."""
     work = _Expander(manifest, evaluator)
@@ -174,7 +183,7 @@ class _Expander:
             lambda: self.tags(release, point, scope, names),
             *(partial(scope.text, registry.repository) for registry in self.manifest.registries),
             lambda: self.repositories(scope),
-            *(partial(scope.text, value) for value in self.merged_args(release, point).values() if value),
+            *(partial(scope.text, value) for value in build_args(self.manifest, release, texts).values()),
             *(partial(scope.text, value) for value in (*release.labels.values(), *release.annotations.values())),
             *(partial(scope.text, value) for value in (*release.secrets, *release.ssh, *release.attest)),
             *(partial(scope.text, value) for value in (*release.cache_from, *release.cache_to)),
@@ -304,7 +313,7 @@ class _Expander:
             dockerfile=dockerfile,
             context=self.context(scope, release.context),
             contexts={name: self.named_context(scope, value) for name, value in release.contexts.items()},
-            args=self.args(release, point, scope),
+            args=self.texts(scope, build_args(manifest, release, texts)),
             labels=self.texts(scope, release.labels),
             annotations=self.texts(scope, release.annotations),
             secrets=tuple(map(scope.text, release.secrets)),
@@ -415,17 +424,6 @@ class _Expander:
                 )
             found[repository] = None
         return tuple(found) or (self.manifest.image,)
-
-    def args(self, release: Release, point: Mapping[str, AxisValue], scope: Scope) -> dict[str, str]:
-        merged = self.merged_args(release, point)
-        return {name: scope.text(value) for name, value in merged.items() if value is not None}
-
-    def merged_args(self, release: Release, point: Mapping[str, AxisValue]) -> dict[str, Expression | None]:
-        """Return the image's build args, over them those of axis values, over them the release's."""
-        merged = dict(release.args)
-        for value in point.values():
-            merged |= value.args
-        return {**merged, **release.own_args}
 
     def texts(self, scope: Scope, content: Mapping[str, Expression]) -> dict[str, str]:
         return {name: scope.text(value) for name, value in content.items()}

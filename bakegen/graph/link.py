@@ -296,7 +296,7 @@ class _Linker:
                 place = _cache_place(with_defaults(cache, manifest.variables))
                 other = writers.setdefault(place, target) if place else target
                 if other is not target:
-                    release = next(release for release in manifest.releases if release.name == target.release)
+                    release = manifest.release(target.release)
                     self.report(
                         manifest,
                         "cache-collision",

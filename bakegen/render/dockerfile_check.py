@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from bakegen.docker.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
 from bakegen.docker.references import familiar
 from bakegen.errors import Position, Problem, narrowed
+from bakegen.graph.expand import build_args
 from bakegen.model import Manifest, Parent, Target, with_defaults
 
 # Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args
@@ -98,12 +99,13 @@ def _check_target(
             parent.path,
             hint=f"the Dockerfile takes from: {', '.join(used) or 'nothing'}",
         )
+    passed = build_args(manifest, manifest.release(target.release), target.values)
     for name in target.args:
         if name not in dockerfile.declared and name not in _PREDEFINED and not name.startswith("BUILDKIT_"):
             yield source.problem(
                 "unused-arg",
                 f"the build arg {name} is passed to {path}, which has no ARG {name}",
-                _arg_path(manifest, target, name),
+                passed[name].path,
                 hint="declare it in the template, or do not pass it",
                 at_key=True,
             )
@@ -122,21 +124,3 @@ def _unset(
 
 def _from_path(target: Target) -> tuple[str | int, ...]:
     return target.parents[0].path if target.parents else target.path
-
-
-def _arg_path(manifest: Manifest, target: Target, name: str) -> tuple[str | int, ...]:
-    release = next(release for release in manifest.releases if release.name == target.release)
-    found = (
-        release.own_args.get(name)
-        or next(
-            (
-                value.args[name]
-                for axis in manifest.axes
-                for value in axis.values
-                if target.values.get(axis.name) == value.name and name in value.args
-            ),
-            None,
-        )
-        or release.args.get(name)
-    )
-    return found.path if found else target.path

@@ -13,6 +13,7 @@ from typing import Any
 from bakegen.bake.file import dockerfile_attribute
 from bakegen.docker.references import familiar
 from bakegen.errors import BakegenError, Problem
+from bakegen.graph.expand import build_args
 from bakegen.graph.graph import Graph
 from bakegen.manifest.source import KeyPath
 from bakegen.model import Absent, Target
@@ -101,7 +102,7 @@ def _absent_problem(graph: Graph, absent: Absent) -> Problem:
 
 def _lines(graph: Graph, target: Target) -> Iterator[Line]:
     manifest = graph.manifest(target.image)
-    release = next(release for release in manifest.releases if release.name == target.release)
+    release = manifest.release(target.release)
 
     def place(path: KeyPath) -> str:
         return str(manifest.source.place(path).key)
@@ -134,11 +135,10 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
     yield Line("dockerfile", target.dockerfile, said(release.dockerfile.path))
     yield Line("template", f"templates/{target.template}", said(release.template.path))
     yield Line("context", target.context, said(release.context.path))
-    for name, text in target.args.items():
-        found = release.own_args.get(name) or release.args.get(name)
-        yield Line("build arg", f"{name}={graph.resolve(target, text)}", place(found.path) if found else "")
+    for name, expression in build_args(manifest, release, target.values).items():
+        yield Line("build arg", f"{name}={graph.resolve(target, target.args[name])}", place(expression.path))
     for name, text in target.labels.items():
-        yield Line("label", f"{name}={graph.resolve(target, text)}")
+        yield Line("label", f"{name}={graph.resolve(target, text)}", place(release.labels[name].path))
 
 
 def _commands(graph: Graph, target: Target) -> Iterator[str]:
