@@ -37,7 +37,7 @@ platforms: [linux/amd64, linux/arm64]
 axes: {python: ["3.8", "3.9"], distro: {debian: {}, alpine: {platforms: [linux/amd64]}}}
 template: Dockerfile.j2
 dockerfile: "{{ distro }}/{{ release }}/Dockerfile"
-args: {PYTHON: "{{ python }}"}
+args: {PYTHON: "{{ python }}", VERSION: "{{ VERSION }}"}
 groups: {slim: [alpine]}
 releases:
   base: {from: "tiny:1", tags: ["base-{{ python }}-{{ distro }}"], publish: false}
@@ -52,7 +52,9 @@ def project(tmp_path: Path) -> Path:
     (root / "manifest").mkdir(parents=True)
     (root / "templates").mkdir()
     (root / "manifest" / "app.yml").write_text(MANIFEST)
-    (root / "templates" / "Dockerfile.j2").write_text("ARG PYTHON=3\nFROM {{ parent }}\nRUN echo {{ release }}\n")
+    (root / "templates" / "Dockerfile.j2").write_text(
+        "ARG PYTHON=3\nARG VERSION=0\nFROM {{ parent }}\nRUN echo {{ release }}\n"
+    )
     assert run(root, ["generate"]).code == 0
     return root
 
@@ -144,8 +146,8 @@ def test_options_reach_bake(project: Path) -> None:
 @pytest.mark.parametrize("publish", ["true", "false"])
 def test_what_is_not_published_is_asked_for_only_where_nothing_else_builds_it(project: Path, publish: str) -> None:
     file = project / "manifest" / "app.yml"
-    file.write_text(file.read_text() + f"  lonely: {{from: base, tags: [lonely], publish: {publish}, axes: []}}\n")
-    file.write_text(file.read_text().replace("from: base, tags: [lonely]", 'from: "tiny:1", tags: [lonely]'))
+    tags = '["lonely-{{ python }}-{{ distro }}"]'
+    file.write_text(f'{file.read_text()}  lonely: {{from: "tiny:1", tags: {tags}, publish: {publish}}}\n')
     assert run(project, ["generate"]).code == 0
 
     def asked(*words: str) -> set[str]:
@@ -271,7 +273,11 @@ def family(tmp_path: Path, registry: str) -> tuple[Path, str]:
     """A three-level family whose base is not published, under a name of its own."""
     root = tmp_path / "family"
     root.mkdir()
-    return root, make_project(root, registry, publish="false")
+    image = make_project(root, registry, publish="false")
+    template = root / "templates" / "Dockerfile.j2"
+    template.write_text(f"{template.read_text()}RUN echo {image} > /new\n")  # to no cache
+    assert bakegen(root, "generate").returncode == 0
+    return root, image
 
 
 def digest_of(reference: str, cwd: Path) -> str:
