@@ -298,12 +298,7 @@ BAKE_ARGS = "bakegen.bake_args"
 )
 def build(
     context: typer.Context,
-    selectors: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SELECTOR]... [-- BAKE OPTION...]", help="What to build, and what bake is told besides."
-        ),
-    ] = None,
+    selectors: Selectors = None,
     push: Annotated[bool, typer.Option("--push", help="Push what is built to its registries.")] = False,
     load: Annotated[
         bool, typer.Option("--load", help="Load what is built, for one platform, into the engine.")
@@ -328,7 +323,7 @@ def build(
     Bake gets a bake file of just these targets and what they are built from. Its progress is shown, and its exit code
     is that of bakegen.
 
-    An axis may be an option too: --releases cudnn --python-version 3.9.
+    An axis may be an option too: --releases cudnn --python-version 3.9. What stands after -- is for bake.
     """
     from bakegen.engine import build as building
     from bakegen.engine.docker import shell_line
