@@ -316,7 +316,7 @@ def build(
     metadata_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep what bake writes about the build.", show_default=False)
     ] = None,
-    format: Annotated[TextFormat, typer.Option(help="How the summary is printed.")] = TextFormat.text,  # noqa: A002
+    form: Annotated[TextFormat, typer.Option("--format", help="How the summary is printed.")] = TextFormat.text,
 ) -> None:
     """Build what the selectors pick, by docker buildx bake.
 
@@ -355,7 +355,7 @@ def build(
     code, rows = building.carry_out(order, project.root, builder, kept)
     if code:
         raise typer.Exit(code)
-    if format is TextFormat.json:
+    if form is TextFormat.json:
         _print_json(rows)
     elif rows:
         _print_build(rows)
