@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from bakegen import __version__
 from bakegen.errors import BakegenError, Problem, format_problem
@@ -277,6 +278,89 @@ def verify(
     _say(f"{_count(targets, 'target')} and {_count(groups, 'group')} are what the manifests say")
 
 
+class _BakeCommand(typer.core.TyperCommand):
+    """A command whose words after `--` are for bake."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep what stands after `--`, and parse the rest."""
+        end = args.index("--") if "--" in args else len(args)
+        ctx.meta[BAKE_ARGS] = tuple(args[end + 1 :])
+        return super().parse_args(ctx, args[:end])
+
+
+BAKE_ARGS = "bakegen.bake_args"
+
+
+@app.command(
+    cls=_BakeCommand,
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="[OPTIONS] [--AXIS VALUE]...",
+)
+def build(
+    context: typer.Context,
+    selectors: Selectors = None,
+    push: Annotated[bool, typer.Option("--push", help="Push what is built to its registries.")] = False,
+    load: Annotated[
+        bool, typer.Option("--load", help="Load what is built, for one platform, into the engine.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Build everything if nothing is selected.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build nothing; show the command, and print the bake file that it reads.")
+    ] = False,
+    builder: Annotated[str, typer.Option(metavar="NAME", help="The builder to use.", show_default=False)] = "",
+    platform: Annotated[
+        str,
+        typer.Option(metavar="PLATFORM[,...]", help="Only these of the declared platforms.", show_default=False),
+    ] = "",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Build without the cache.")] = False,
+    metadata_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep what bake writes about the build.", show_default=False)
+    ] = None,
+    form: Annotated[TextFormat, typer.Option("--format", help="How the summary is printed.")] = TextFormat.text,
+) -> None:
+    """Build what the selectors pick, by docker buildx bake.
+
+    Bake gets a bake file of just these targets and what they are built from. Its progress is shown, and its exit code
+    is that of bakegen.
+
+    An axis may be an option too: --releases cudnn --python-version 3.9. What stands after -- is for bake.
+    """
+    from bakegen.engine import build as building
+    from bakegen.engine.docker import shell_line
+    from bakegen.engine.words import MisuseError, selectors_of
+    from bakegen.graph.selectors import FIXED_KEYS
+    from bakegen.paths import find_root
+
+    if push and load:
+        context.fail("--push and --load exclude each other")
+    project = _load(find_root(context.obj))
+    axes = [axis.name for manifest in project.graph.manifests for axis in manifest.axes]
+    try:
+        options = [name for option in context.command.params for name in option.opts if name.startswith("--")]
+        words = selectors_of(selectors or [], [*FIXED_KEYS, *axes], options)
+    except MisuseError as error:
+        context.fail(str(error))
+    if not words and not everything:
+        there_is = "\n".join(building.choices(project.graph))
+        context.fail(f"say what to build, or --all for everything:\n{there_is}")
+    request = building.Request(
+        push=push, load=load, platforms=platform, builder=builder, no_cache=no_cache, extra=context.meta[BAKE_ARGS]
+    )
+    order = building.make_order(project, project.graph.select(words), request)
+    kept = (context.obj / metadata_file).absolute() if metadata_file else None
+    if dry_run:
+        _say(shell_line(order.command(("docker", "buildx"), kept), order.environment))
+        _print([order.bake_file.decode().removesuffix("\n")])
+        return
+    code, rows = building.carry_out(order, project.root, builder, kept)
+    if code:
+        raise typer.Exit(code)
+    if form is TextFormat.json:
+        _print_json(rows)
+    elif rows:
+        _print_build(rows)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of manifests, for editors."""
@@ -347,6 +431,13 @@ def _problem_data(problem: Problem) -> dict[str, Any]:
 
 
 _SHOWN = 20  # paths of one kind that are named
+
+
+def _print_build(rows: Sequence[dict[str, Any]]) -> None:
+    from bakegen.views.listing import table
+
+    shown = [{column: "-" if value in (None, []) else value for column, value in row.items()} for row in rows]
+    _print(table(shown, tuple(shown[0])))
 
 
 def _say_changes(changes: Changes, *, done: bool) -> None:

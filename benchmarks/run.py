@@ -3,6 +3,7 @@
     python benchmarks/run.py                        100, 1,000 and 10,000 targets, with two ratios of Dockerfiles
     python benchmarks/run.py --targets 100,1000     smaller sizes only
     python benchmarks/run.py --stages               time per stage inside one process
+    python benchmarks/run.py --bake --targets 5000  how long it takes until bake knows one target (needs Docker)
 
 Each run is a process of its own, so start-up counts. Nothing is deleted before the end, because some file systems
 (ext4) look at every recently deleted inode before they make a new one: each first run has a project of its own.
@@ -107,6 +108,26 @@ def measure_family(work: Path, shape: Shape, targets: int, share: Share, runs: i
         yield f"{targets:>8} {files:>6}  {name:<22} {cost}"
 
 
+def measure_bake(work: Path, shape: Shape, targets: int, share: Share, runs: int) -> Iterator[str]:
+    """Yield lines about one target of a family: bakegen alone, with bake on what it hands over, bake on the whole file."""
+    folder = work / f"{shape}-{targets}-{share}-bake"
+    write_project(folder, shape, targets, share)
+    measure((*BAKEGEN, "generate"), folder, folder / "cache")
+    files = sum(1 for _ in (folder / "generated").rglob("Dockerfile"))
+    listed = subprocess.run(
+        (*BAKEGEN, "list", "--format=names"), cwd=folder, check=True, capture_output=True, text=True
+    )
+    last = listed.stdout.split()[-1]
+    for name, command, times in (
+        ("list", (*BAKEGEN, "list"), runs),
+        ("build --dry-run", (*BAKEGEN, "build", f"target={last}", "--dry-run"), runs),
+        ("build -- --print", (*BAKEGEN, "build", f"target={last}", "--", "--print"), runs),
+        ("bake --print", ("docker", "buildx", "bake", "--print", last), 1),
+    ):
+        cost = median([measure(command, folder, folder / "cache") for _ in range(times)])
+        yield f"{targets:>8} {files:>6}  {name:<22} {cost}"
+
+
 # --- stages ---
 
 # Where each stage begins. Time counts for the innermost stage only.
@@ -195,6 +216,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="of which the median is shown (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
     parser.add_argument("--stages", action="store_true", help="show the time per stage instead")
+    parser.add_argument("--bake", action="store_true", help="show what bake takes for one target instead")
     parser.add_argument("--stages-of", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stages_of:
@@ -210,10 +232,11 @@ def main() -> None:
                 print(line, flush=True)
         for targets in map(int, arguments.targets.split(",")):
             for share in shares:
+                measured = measure_bake if arguments.bake else measure_family
                 lines = (
                     measure_stages(work, arguments.shape, targets, share)
                     if arguments.stages
-                    else measure_family(work, arguments.shape, targets, share, arguments.runs)
+                    else measured(work, arguments.shape, targets, share, arguments.runs)
                 )
                 for line in lines:
                     print(line, flush=True)

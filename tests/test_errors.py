@@ -1,7 +1,7 @@
 """Bad input: what bakegen says of each project in tests/errors, word for word, and that it leaves the tree alone.
 
 A case is a folder <code>/<name>. `command` holds the words of the command (`validate` if there is no such file),
-`output` all that it prints and the exit code. What git cannot hold is made by a function in `MAKERS`.
+`output` all that it prints and the exit code, `environment` what the command finds there, as NAME=VALUE. What git cannot hold is made by a function in `MAKERS`.
 """
 
 from __future__ import annotations
@@ -79,11 +79,16 @@ def name_of(case: Path) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_a_mistake_is_explained(case: Path, tmp_path: Path, update_golden: bool) -> None:
+def test_a_mistake_is_explained(
+    case: Path, tmp_path: Path, update_golden: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = copy_project(case, tmp_path / "project", outputs=True)
     if make := MAKERS.get(name_of(case)):
         make(root)
     command = (case / "command").read_text() if (case / "command").exists() else "validate"
+    if (case / "environment").exists():
+        for line in (case / "environment").read_text().splitlines():
+            monkeypatch.setenv(*line.split("=", 1))
     before = tree(tmp_path)
 
     outcome = run(root, shlex.split(command))

@@ -5,8 +5,8 @@ In: linked targets (`link`) and their groups (`groups`). Out: targets by name, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -74,6 +74,14 @@ class Graph:
             found |= new
             pending += new
         return found
+
+    def part(self, names: Collection[str], groups: Iterable[Group] = ()) -> Graph:
+        """Return the graph of the named targets only, in the same order, with other groups."""
+        targets = {name: target for name, target in self.targets.items() if name in names}
+        images = {target.image for target in targets.values()}
+        manifests = tuple(manifest for manifest in self.manifests if manifest.image in images)
+        edges = self.edges.subgraph(targets)
+        return replace(self, manifests=manifests, targets=targets, groups=tuple(groups), edges=edges)
 
     def select(self, words: Sequence[str]) -> tuple[Target, ...]:
         """Return the targets that the selectors pick, in order; raises `BakegenError` if none does."""

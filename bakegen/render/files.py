@@ -68,6 +68,16 @@ def render(project: Project) -> Rendering:
     return Rendering({path: made.file for path, made in renderer.made.items()}, renderer.looked)
 
 
+def render_bake_file(project: Project) -> bytes:
+    """Return the bake file only; raises `BakegenError` with every problem found."""
+    renderer = _Renderer(project)
+    with project.evaluator.limits:
+        renderer.bake_file()
+    if renderer.problems:
+        raise BakegenError(renderer.problems.values())
+    return renderer.made[BAKE_FILE].file.content
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A rendered file and what asked for it."""

@@ -1,0 +1,1 @@
+"""Docker at work: what is asked of it, and what it answers."""

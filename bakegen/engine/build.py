@@ -1,0 +1,254 @@
+"""Build a selection: hand bake just the targets that it needs, and tell what came of it.
+
+In: a `Project`, the selected targets and a `Request`. Out: the `Order` for bake; after the build, rows of a summary.
+
+Bake's time grows with the square of the size of its file, so it gets a file of its own on standard input: the selected
+targets, which form the group `default`, and what they are built from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bakegen.bake.buildx import Buildx
+from bakegen.bake.file import BAKE_FILE
+from bakegen.engine.docker import ending_on_signals, require_buildx, require_engine, run_bake
+from bakegen.errors import BakegenError, Problem, fail
+from bakegen.graph.expand import OUTPUT
+from bakegen.graph.graph import Graph, Group
+from bakegen.model import Target
+from bakegen.output import compare
+from bakegen.project import Project
+from bakegen.render.files import render, render_bake_file
+
+PLATFORMS = "BAKEGEN_PLATFORMS"
+_HISTORY = (0, 20)  # the buildx that first tells about builds that are over
+_STEP = re.compile(r"\[(?!internal)[^\]]*\d+/\d+\] (?!FROM )")  # what a Dockerfile does beyond naming its base
+_SHOWN = 3  # names in a message
+_ASKERS = 8  # builds that are asked about at once
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """How the selection is to be built."""
+
+    push: bool = False
+    load: bool = False
+    platforms: str = ""
+    builder: str = ""
+    no_cache: bool = False
+    extra: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What bake is given: targets that are asked for, with their platforms; options, environment, bake file."""
+
+    platforms: Mapping[str, tuple[str, ...]]
+    options: tuple[str, ...]
+    environment: Mapping[str, str]
+    bake_file: bytes
+    least: tuple[int, int]  # the oldest buildx that reads the bake file as it is meant
+
+    def command(self, buildx: Sequence[str], metadata: Path | None) -> list[str]:
+        """Return the command, which reads the bake file on standard input."""
+        return [*buildx, "bake", "-f", "-", *(["--metadata-file", str(metadata)] if metadata else []), *self.options]
+
+
+def make_order(project: Project, selected: Sequence[Target], request: Request) -> Order:
+    """Return what bake is to do; raises `BakegenError` if that cannot be, or if generated files are out of date."""
+    graph = project.graph
+    asked = request.platforms or os.environ.get(PLATFORMS, "")
+    platforms = _narrowed(selected, asked)
+    wanted = [target for target in selected if target.name in platforms]
+    if request.push or request.load:
+        wanted = _published(wanted, "push" if request.push else "load")
+    if request.load:
+        _check_loadable(wanted, platforms)
+    above = graph.ancestors(target.name for target in wanted)
+    names = tuple(target.name for target in wanted if target.publish or target.name not in above)
+    closure = _closure(graph, names)
+    check_current(project, closure)
+    part = graph.part(closure, [Group("default", "default", names)])
+    options = [
+        *(["--builder", request.builder] if request.builder else []),
+        *(["--push"] if request.push else []),
+        *(["--load"] if request.load else []),
+        *(["--no-cache"] if request.no_cache else []),
+        *request.extra,
+    ]
+    return Order(
+        {name: platforms[name] for name in names},
+        tuple(options),
+        {PLATFORMS: request.platforms} if request.platforms else {},
+        render_bake_file(replace(project, graph=part)),
+        max(manifest.buildx for manifest in part.manifests),
+    )
+
+
+def carry_out(order: Order, root: Path, builder: str = "", kept: Path | None = None) -> tuple[int, list[Row]]:
+    """Build; return bake's exit code and, if that is 0, the rows of the summary. What bake writes is `kept` there.
+
+    Raises `BakegenError` if nothing here can build. Whatever else happens, nothing but that file is left.
+    """
+    buildx = require_buildx(order.least)
+    require_engine(buildx, builder)
+    with ending_on_signals(), tempfile.TemporaryDirectory(prefix="bakegen-") as folder:
+        bake_file, metadata = Path(folder, BAKE_FILE), kept or Path(folder, "metadata.json")
+        bake_file.write_bytes(order.bake_file)
+        code = run_bake(order.command(buildx.command, metadata), root, bake_file, order.environment)
+        return code, [] if code else summary(order, metadata, buildx)
+
+
+def choices(graph: Graph) -> list[str]:
+    """Return what there is to build, as lines."""
+    kinds = {
+        "images": list(graph.by_image),
+        "releases": list(dict.fromkeys(target.release for target in graph.targets.values())),
+        "groups": [group.name for group in graph.groups if group.kind == "own"],
+    }
+    return [f"  {kind + ':':<10}{', '.join(names)}" for kind, names in kinds.items() if names]
+
+
+def check_current(project: Project, names: Iterable[str]) -> None:
+    """Raise `BakegenError` if files that the named targets are built from are not what the manifests make of them."""
+    graph = project.graph
+    used = {graph.targets[name].dockerfile for name in names}
+    sharing = {target.name for path in used for target in graph.by_dockerfile[path]}
+    files = render(replace(project, graph=graph.part(sharing))).files
+    own = {f"{OUTPUT}/{image}/README.md" for image in graph.by_image}
+    built_from = {path: file for path, file in files.items() if path.startswith(f"{OUTPUT}/") and path not in own}
+    stale = compare(project.root, built_from, tuple(built_from)).differing
+    if stale:
+        more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
+        raise fail(
+            "stale-output",
+            f"what is to be built is not what the manifests make: {', '.join(stale[:_SHOWN])}{more}",
+            hint="write it: bakegen generate",
+        )
+
+
+def summary(order: Order, metadata: Path, buildx: Buildx) -> list[Row]:
+    """Return a row for each target that was asked for: what bake, and the builder's history, know of it."""
+    try:
+        known = json.loads(metadata.read_bytes())
+    except (OSError, ValueError):  # it holds nothing, or bake was told to do something else than to build
+        return []
+    found = [(name, platforms, known[name]) for name, platforms in order.platforms.items() if name in known]
+    with ThreadPoolExecutor(_ASKERS) as askers:
+        histories = askers.map(lambda row: _history(buildx, row[2].get("buildx.build.ref", "")), found)
+        return [
+            {
+                "target": name,
+                "tags": [tag for tag in facts.get("image.name", "").split(",") if tag],
+                "platforms": list(platforms),
+                "digest": facts.get("containerimage.digest"),
+                "result": result,
+                "seconds": seconds,
+            }
+            for (name, platforms, facts), (result, seconds) in zip(found, histories, strict=True)
+        ]
+
+
+def read_history(lines: Iterable[str]) -> tuple[str | None, float | None]:
+    """Return whether a build was `cached` or `built`, and its seconds, from BuildKit's record of its steps."""
+    steps: dict[str, bool] = {}
+    times: list[datetime] = []
+    for line in lines:
+        if not line.startswith('{"vertexes"'):
+            continue
+        for vertex in json.loads(line)["vertexes"]:
+            times += [datetime.fromisoformat(vertex[key]) for key in ("started", "completed") if key in vertex]
+            if _STEP.match(vertex.get("name", "")):
+                steps[vertex["digest"]] = steps.get(vertex["digest"], False) or vertex.get("cached", False)
+    if not times:
+        return None, None
+    return "cached" if all(steps.values()) else "built", round((max(times) - min(times)).total_seconds(), 1)
+
+
+def _history(buildx: Buildx, reference: str) -> tuple[str | None, float | None]:
+    builder, _, build = reference.partition("/")
+    if buildx.version < _HISTORY or not build:
+        return None, None
+    command = [
+        *buildx.command,
+        "history",
+        "logs",
+        "--builder",
+        builder,
+        "--progress",
+        "rawjson",
+        build.rpartition("/")[2],
+    ]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return read_history((done.stdout + done.stderr).splitlines()) if done.returncode == 0 else (None, None)
+
+
+def _narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]]:
+    """Return the platforms that targets are built for, those without any left out; raises `BakegenError` if none is left."""
+    words = asked.split(",") if asked else []
+    left = {
+        target.name: tuple(platform for platform in target.platforms if not words or platform in words)
+        for target in targets
+    }
+    if not any(left.values()):
+        known = dict.fromkeys(platform for target in targets for platform in target.platforms)
+        raise fail(
+            "empty-selection",
+            f"nothing of what is selected is for {asked}",
+            hint=f"it is for {', '.join(known)}",
+        )
+    return {name: platforms for name, platforms in left.items() if platforms}
+
+
+def _published(targets: Sequence[Target], what: str) -> list[Target]:
+    published = [target for target in targets if target.publish]
+    if not published:
+        names = [target.name for target in targets]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        verb = "is" if len(names) == 1 else "are"
+        raise fail(
+            "not-published",
+            f"there is nothing to {what}: {', '.join(names[:_SHOWN])}{more} {verb} not published",
+            hint=f"leave --{what} out to build without it, or name what is built from it",
+        )
+    return published
+
+
+def _check_loadable(targets: Sequence[Target], platforms: Mapping[str, tuple[str, ...]]) -> None:
+    several = [target for target in targets if len(platforms[target.name]) > 1]
+    if several:
+        first = several[0]
+        raise BakegenError(
+            [
+                Problem(
+                    code="several-platforms",
+                    message=f"--load takes one platform, and {first.name} is for {', '.join(platforms[first.name])}",
+                    hint=f"choose one, --platform {platforms[first.name][0]}, or send them all to a registry with --push",
+                )
+            ]
+        )
+
+
+def _closure(graph: Graph, names: Iterable[str]) -> set[str]:
+    """Return targets with all that they are built from, other targets that their contexts name included."""
+    found: set[str] = set()
+    new = set(names)
+    while new:
+        found |= new | graph.ancestors(new)
+        contexts = {text for name in found for text in graph.targets[name].contexts.values()}
+        linked = {text.removeprefix("target:") for text in contexts if text.startswith("target:")}
+        new = (linked & graph.targets.keys()) - found
+    return found

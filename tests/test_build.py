@@ -1,0 +1,513 @@
+"""`bakegen build`: what bake is given, what the engine makes of it, and what is told about that."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from harness import run, tree
+from test_engine import make_project, platforms_of, tags_in
+from test_engine import run as shell
+
+from bakegen.engine.build import read_history
+from bakegen.engine.docker import no_engine
+from bakegen.engine.words import MisuseError, selectors_of
+
+engine = pytest.mark.engine
+KEYS = ["release", "python", "distro", "cuda_version", "features"]
+HOST = {"x86_64": "linux/amd64", "aarch64": "linux/arm64", "ppc64le": "linux/ppc64le"}[platform.machine()]
+
+MANIFEST = """\
+image: app
+variables: {VERSION: "1.0"}
+registries: [ghcr.io/acme/app]
+platforms: [linux/amd64, linux/arm64]
+axes: {python: ["3.8", "3.9"], distro: {debian: {}, alpine: {platforms: [linux/amd64]}}}
+template: Dockerfile.j2
+dockerfile: "{{ distro }}/{{ release }}/Dockerfile"
+args: {PYTHON: "{{ python }}", VERSION: "{{ VERSION }}"}
+groups: {slim: [alpine]}
+releases:
+  base: {from: "tiny:1", tags: ["base-{{ python }}-{{ distro }}"], publish: false}
+  runtime: {from: base, tags: ["{{ VERSION }}-{{ python }}-{{ distro }}"]}
+  cudnn: {from: runtime, tags: ["{{ VERSION }}-{{ python }}-{{ distro }}-cudnn"]}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    (root / "manifest").mkdir(parents=True)
+    (root / "templates").mkdir()
+    (root / "manifest" / "app.yml").write_text(MANIFEST)
+    (root / "templates" / "Dockerfile.j2").write_text(
+        "ARG PYTHON=3\nARG VERSION=0\nFROM {{ parent }}\nRUN echo {{ release }}\n"
+    )
+    assert run(root, ["generate"]).code == 0
+    return root
+
+
+# --- the older spelling ---
+
+
+@pytest.mark.parametrize(
+    ("words", "selectors"),
+    [
+        ("", ""),
+        ("app runtime python=3.9", "app runtime python=3.9"),
+        ("app --releases cudnn --python-version 3.9 --distros debian11", "app release=cudnn python=3.9 distro=debian11"),
+        ("app --releases=cudnn,devel --python_version=3.9", "app release=cudnn,devel python=3.9"),
+        ("--release cudnn app --python-versions 3.8,3.9", "release=cudnn app python=3.8,3.9"),
+        ("--cuda-version 11 --cuda_versions 12", "cuda_version=11 cuda_version=12"),
+        ("--feature conda", "features=conda"),
+    ],
+)  # fmt: skip
+def test_an_axis_is_an_option_too(words: str, selectors: str) -> None:
+    assert selectors_of(words.split(), KEYS) == selectors.split()
+
+
+def test_a_key_goes_before_what_else_could_be_called_so() -> None:
+    assert selectors_of(["--python-version", "1"], ["python", "python_version"]) == ["python_version=1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--pyton 3.9", 'No such option: --pyton (did you mean "--python"?)'),
+        ("--pus", 'No such option: --pus (did you mean "--push"?)'),
+        ("-x", "No such option: -x (known here: "),
+        ("-python 3.9", "No such option: -python ("),
+        ("--python", "Option --python needs a value"),
+        ("--python --distro debian11", "Option --python needs a value"),
+        ("--python=", "Option --python needs a value"),
+    ],
+)
+def test_other_options_are_misuse(words: str, message: str) -> None:
+    with pytest.raises(MisuseError, match="^" + re.escape(message)):
+        selectors_of(words.split(), KEYS, ["--push", "--load"])
+
+
+# --- what bake is given ---
+
+
+def blocks(text: str) -> list[str]:
+    """The targets of a bake file, without those that are only inherited."""
+    return re.findall(r'^target "([^_].*)" \{', text, re.MULTILINE)
+
+
+def test_the_bake_file_holds_the_selection_and_its_parents(project: Path) -> None:
+    outcome = run(project, ["build", "app", "--releases", "cudnn", "--python-version", "3.9", "--dry-run"])
+
+    assert outcome.code == 0
+    assert outcome.stderr == "docker buildx bake -f -\n"
+    assert blocks(outcome.stdout) == [
+        f"app_{release}_python3-9_{distro}"
+        for release in ("base", "runtime", "cudnn")
+        for distro in ("debian", "alpine")
+    ]
+    group = re.search(r"^group .*?^\}", outcome.stdout, re.MULTILINE | re.DOTALL)
+    assert group
+    assert group[0].splitlines() == [
+        'group "default" {',
+        "  targets = members(",
+        '    having(["linux/amd64", "linux/arm64"], ["app_cudnn_python3-9_debian"]),',
+        '    having(["linux/amd64"], ["app_cudnn_python3-9_alpine"]),',
+        "  )",
+        "}",
+    ]
+
+
+def test_options_reach_bake(project: Path) -> None:
+    words = ["--push", "--no-cache", "--builder", "b", "--platform", "linux/arm64", "--metadata-file", "m.json"]
+    outcome = run(
+        project, ["build", "cudnn", "3.8", *words, "--dry-run", "--", "--set", "*.pull=true", "--provenance=false"]
+    )
+
+    assert outcome.stderr == (
+        "BAKEGEN_PLATFORMS=linux/arm64 docker buildx bake -f - --metadata-file /project/m.json --builder b --push"
+        " --no-cache --set '*.pull=true' --provenance=false\n"
+    )
+    assert "app_cudnn_python3-8_debian" in outcome.stdout
+    assert "alpine" not in "".join(blocks(outcome.stdout))
+
+
+@pytest.mark.parametrize("publish", ["true", "false"])
+def test_what_is_not_published_is_asked_for_only_where_nothing_else_builds_it(project: Path, publish: str) -> None:
+    file = project / "manifest" / "app.yml"
+    tags = '["lonely-{{ python }}-{{ distro }}"]'
+    file.write_text(f'{file.read_text()}  lonely: {{from: "tiny:1", tags: {tags}, publish: {publish}}}\n')
+    assert run(project, ["generate"]).code == 0
+
+    def asked(*words: str) -> set[str]:
+        printed = run(project, ["build", "--dry-run", *words]).stdout
+        group = re.search(r"^group .*?^\}", printed, re.MULTILINE | re.DOTALL)
+        assert group
+        return set(re.findall(r'"app_([a-z]+)', group[0]))
+
+    assert asked("base") == {"base"}
+    assert asked("base", "runtime") == {"runtime"}
+    assert asked("--all") == {"runtime", "cudnn", "lonely"}
+    assert asked("--all", "--push") == {"runtime", "cudnn"} | ({"lonely"} if publish == "true" else set())
+
+
+def test_targets_that_contexts_name_come_along(project: Path) -> None:
+    (project / "manifest" / "tools.yml").write_text(
+        "image: tools\nplatforms: [linux/amd64]\nreleases:\n"
+        '  tool: {from: "tiny:1", tags: [tool]}\n'
+        '  user: {from: "tiny:1", tags: [user], contexts: {tool: "target:tools_tool"}}\n'
+    )
+    for name in ("tool", "user"):
+        (project / "templates" / f"{name}.Dockerfile.j2").write_text("FROM {{ parent }}\n")
+    outcome = run(project, ["generate"])
+    assert outcome.code == 0, outcome.text()
+
+    assert blocks(run(project, ["build", "user", "--dry-run"]).stdout) == ["tools_tool", "tools_user"]
+
+
+@pytest.mark.parametrize("touched", ["base", "runtime"])
+def test_only_files_of_the_selection_must_be_current(project: Path, touched: str) -> None:
+    (project / "generated" / "app" / "debian" / touched / "Dockerfile").write_text("FROM scratch\n")
+
+    assert run(project, ["build", "--dry-run", "base"]).code == (touched == "base")
+    assert run(project, ["build", "--dry-run", "runtime", "alpine"]).code == 0
+    outcome = run(project, ["build", "--dry-run", "runtime"])
+    assert outcome.code == 1
+    assert f"generated/app/debian/{touched}/Dockerfile [stale-output]" in outcome.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--push"], ["--dry-run"]])
+def test_without_a_selection_it_says_what_there_is(project: Path, words: Sequence[str]) -> None:
+    outcome = run(project, ["build", *words])
+
+    assert outcome.code == 2
+    assert outcome.stdout == ""
+    assert outcome.stderr.endswith(
+        "Error: say what to build, or --all for everything:\n"
+        "  images:   app\n  releases: base, runtime, cudnn\n  groups:   slim\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--all", "--push", "--load"], 2, "--push and --load exclude each other"),
+        (["runtime", "--pythn", "3.9"], 2, 'No such option: --pythn (did you mean "--python"?)'),
+        (["--python-version", "4"], 1, 'no python is called "4"'),
+        (["runtime", "--platform", "linux/s390x"], 1, "nothing of what is selected is for linux/s390x"),
+        (["alpine", "--platform", "linux/arm64"], 1, "it is for linux/amd64"),
+        (["base", "--load"], 1, "nothing to load"),
+        (["runtime", "--load"], 1, "choose one, --platform linux/amd64"),
+    ],
+)
+def test_what_cannot_be_built_is_said_before(project: Path, words: Sequence[str], code: int, message: str) -> None:
+    outcome = run(project, ["build", *words])
+
+    assert (outcome.code, outcome.stdout) == (code, "")
+    assert message in outcome.stderr
+
+
+def test_one_platform_can_be_loaded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(project, ["build", "runtime", "alpine", "--load", "--dry-run"]).code == 0
+    assert run(project, ["build", "runtime", "--load", "--dry-run", "--platform", "linux/arm64"]).code == 0
+    monkeypatch.setenv("BAKEGEN_PLATFORMS", "linux/amd64")
+    assert run(project, ["build", "runtime", "--load", "--dry-run"]).code == 0
+
+
+# --- what docker answers ---
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "hint"),
+    [
+        ("ERROR: permission denied while trying to connect to the Docker daemon socket at unix:///x", "denied", "usermod"),
+        ("Name: x\nError:   Cannot connect to the Docker daemon at unix:///x.", "Cannot connect", "systemctl start"),
+        ('ERROR: no builder "x" found', 'no builder "x" found', "buildx ls"),
+        ("ERROR: something else", "something else", "buildx inspect"),
+        ("", "it says nothing", "buildx inspect"),
+    ],
+)  # fmt: skip
+def test_what_docker_complains_of_is_told_with_a_way_out(said: str, message: str, hint: str) -> None:
+    [problem] = no_engine(said).problems
+
+    assert problem.code == "no-docker"
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+def step(name: str, second: int, **more: object) -> dict[str, object]:
+    times = {"started": "2026-01-01T00:00:00.25Z", "completed": f"2026-01-01T00:00:{second:02}.123456789Z"}
+    return {"digest": name, "name": name, **times, **more}
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([], (None, None)),
+        ([step("[1/2] FROM tiny", 1), step("[2/2] RUN true", 3)], ("built", 2.9)),
+        ([step("[linux/arm64 2/2] RUN true", 0), step("[linux/arm64 2/2] RUN true", 0, cached=True)], ("cached", 0.1)),
+        ([step("[2/3] RUN a", 1, cached=True), step("[app stage-1 3/3] COPY b /", 1)], ("built", 0.9)),
+        ([step("[internal] load build definition", 1), step("[1/2] FROM tiny", 2), step("exporting", 2)], ("cached", 1.9)),
+    ],
+)  # fmt: skip
+def test_history_tells_what_was_built(steps: Sequence[Mapping[str, object]], told: tuple[object, object]) -> None:
+    assert read_history(["a line of something else", json.dumps({"vertexes": steps})]) == pytest.approx(told, abs=0.06)
+
+
+# --- on the engine ---
+
+
+@pytest.fixture
+def family(tmp_path: Path, registry: str) -> tuple[Path, str]:
+    """A three-level family whose base is not published, under a name of its own."""
+    root = tmp_path / "family"
+    root.mkdir()
+    image = make_project(root, registry, publish="false")
+    template = root / "templates" / "Dockerfile.j2"
+    template.write_text(f"{template.read_text()}RUN echo {image} > /new\n")  # to no cache
+    assert bakegen(root, "generate").returncode == 0
+    return root, image
+
+
+def digest_of(reference: str, cwd: Path) -> str:
+    words = ["docker", "buildx", "imagetools", "inspect", reference, "--format", "{{json .Manifest}}"]
+    digest: str = json.loads(shell(*words, cwd=cwd))["digest"]
+    return digest
+
+
+def bakegen(root: Path, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run bakegen in a process of its own, as its child writes to the terminal by itself."""
+    command = [sys.executable, "-m", "bakegen", *words]
+    return subprocess.run(
+        command, cwd=root, env={**os.environ, **(env or {})}, text=True, capture_output=True, check=False
+    )
+
+
+@engine
+def test_a_selection_is_pushed_and_nothing_else(family: tuple[Path, str], registry: str) -> None:
+    root, image = family
+
+    first = bakegen(root, "build", "runtime", "--flavours", "sweet", "--push", "--format", "json")
+    assert first.returncode == 0, first.stderr
+    [row] = json.loads(first.stdout)
+
+    assert tags_in(registry, image) == {"1.0-sweet"}
+    reference = f"{registry}/{image}:1.0-sweet"
+    assert row == {
+        "target": f"{image}_runtime_sweet",
+        "tags": [reference],
+        "platforms": ["linux/amd64", "linux/arm64", "linux/ppc64le"],
+        "digest": digest_of(reference, root),
+        "result": "built",
+        "seconds": row["seconds"],
+    }
+    assert 0 < row["seconds"] < 600
+    assert platforms_of(reference, root) == set(row["platforms"])
+
+    again = bakegen(root, "build", image, "--push", "--platform", "linux/amd64")
+    assert again.returncode == 0, again.stderr
+    assert tags_in(registry, image) == {"1.0-plain", "1.0-sweet", "app-1.0-plain", "app-1.0-sweet"}
+    head, *lines = again.stdout.splitlines()
+    assert head.split() == ["TARGET", "TAGS", "PLATFORMS", "DIGEST", "RESULT", "SECONDS"]
+    rows = [line.split() for line in lines]
+    assert [cells[0] for cells in rows] == [
+        f"{image}_{release}_{flavour}" for release in ("runtime", "app") for flavour in ("plain", "sweet")
+    ]
+    for _, tag, platforms, digest, result, _ in rows:
+        assert platforms == "linux/amd64"
+        assert digest == digest_of(tag, root)
+        assert result == ("cached" if tag == reference else "built")
+
+
+@engine
+def test_the_dry_run_prints_what_bake_reads(family: tuple[Path, str], oldest_buildx: Path, newest_buildx: Path) -> None:
+    root, image = family
+    dry = bakegen(root, "build", "app", "plain", "--push", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    for buildx in (oldest_buildx, newest_buildx):
+        done = subprocess.run(
+            [buildx, "bake", "--print", "-f", "-"], cwd=root, input=dry.stdout, text=True, capture_output=True, check=True
+        )  # fmt: skip
+        read = json.loads(done.stdout)
+        assert read["group"]["default"]["targets"] == [f"{image}_app_plain"]
+        assert list(read["target"]) == [f"{image}_{release}_plain" for release in ("app", "base", "runtime")]
+
+
+@engine
+def test_a_failing_step_names_its_target_and_leaves_earlier_tags(family: tuple[Path, str], registry: str) -> None:
+    root, image = family
+    assert bakegen(root, "build", "runtime", "plain", "--push", "--platform", HOST).returncode == 0
+    reference = f"{registry}/{image}:1.0-plain"
+    before = digest_of(reference, root)
+    template = root / "templates" / "Dockerfile.j2"
+    template.write_text(template.read_text() + "RUN echo oh no && exit 7\n")
+    assert bakegen(root, "generate").returncode == 0
+
+    done = bakegen(root, "build", "runtime", "--push", "--platform", HOST)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(rf"target {image}_(base|runtime)_(plain|sweet): failed to solve", done.stderr)
+    assert digest_of(reference, root) == before
+    assert tags_in(registry, image) == {"1.0-plain"}
+
+
+@engine
+def test_what_is_loaded_runs(family: tuple[Path, str], registry: str) -> None:
+    root, image = family
+    done = bakegen(root, "build", "app", "plain", "--load", "--platform", HOST)
+    assert done.returncode == 0, done.stderr
+    reference = f"{registry}/{image}:app-1.0-plain"
+    assert reference in done.stdout
+    printed = shell("docker", "run", "--rm", "--pull", "never", reference, cwd=root)
+    assert printed.splitlines() == [
+        *(f"{release} plain {HOST}" for release in ("base", "runtime", "app")),
+        platform.machine(),
+    ]
+    assert tags_in(registry, image) == set()
+
+
+@engine
+def test_the_oldest_client_builds_and_owns_what_it_does_not_know(
+    family: tuple[Path, str], registry: str, oldest_buildx: Path, tmp_path: Path
+) -> None:
+    root, image = family
+    config = tmp_path / "config"
+    shutil.copytree(os.environ["DOCKER_CONFIG"], config, ignore=shutil.ignore_patterns("cli-plugins", "buildx"))
+    (config / "cli-plugins").mkdir()
+    (config / "cli-plugins" / "docker-buildx").symlink_to(oldest_buildx)
+    env = {"DOCKER_CONFIG": str(config)}
+
+    done = bakegen(root, "build", "runtime", "plain", "--push", "--format", "json", env=env)
+
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)
+    reference = f"{registry}/{image}:1.0-plain"
+    assert row["digest"] == digest_of(reference, root)
+    assert (row["tags"], row["result"], row["seconds"]) == ([reference], None, None)
+    assert tags_in(registry, image) == {"1.0-plain"}
+
+
+@engine
+def test_metadata_is_kept_where_asked_and_bake_is_told_more(family: tuple[Path, str], registry: str) -> None:
+    root, image = family
+    words = ["build", "base", "plain", "--platform", HOST, "--metadata-file", "made.json", "--no-cache"]
+    done = bakegen(root, *words, "--", "--progress", "plain")
+
+    assert done.returncode == 0, done.stderr
+    assert "[internal] load build definition" in done.stderr
+    assert list(json.loads((root / "made.json").read_text())) == [f"{image}_base_plain"]
+    assert done.stdout.splitlines()[1].split()[:2] == [f"{image}_base_plain", "-"]
+    assert done.stdout.splitlines()[1].split()[4] == "built"
+    assert tags_in(registry, image) == set()
+
+
+def processes(word: str) -> list[int]:
+    """The processes of this machine that run something with `word`, those in containers included."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if word.encode() in words:
+                found.append(int(folder.name))
+    return found
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@engine
+@pytest.mark.parametrize(
+    ("number", "to_group"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False)],
+    ids=["SIGINT", "Ctrl-C", "SIGTERM"],
+)  # fmt: skip
+def test_an_interrupt_stops_bake_and_leaves_nothing(
+    family: tuple[Path, str], registry: str, tmp_path: Path, number: signal.Signals, to_group: bool
+) -> None:
+    root, image = family
+    unique = f"{600 + os.getpid() % 100}.{time.monotonic_ns()}"
+    template = root / "templates" / "Dockerfile.j2"
+    template.write_text(f"{template.read_text()}RUN sleep {unique}\n")
+    assert bakegen(root, "generate").returncode == 0
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    before = tree(root)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bakegen", "build", "runtime", "plain", "--push", "--platform", HOST],
+        cwd=root,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: bool(processes(unique)) or process.poll() is not None)
+    assert any(scratch.iterdir())
+
+    (os.killpg if to_group else os.kill)(process.pid, number)
+    printed, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 128 + number, printed
+    wait_for(lambda: not processes(unique), 30)
+    assert list(scratch.iterdir()) == []
+    assert tree(root) == before
+    assert tags_in(registry, image) == set()
+
+
+@engine
+@pytest.mark.parametrize(
+    ("env", "words", "message"),
+    [
+        ({"DOCKER_HOST": "unix:///nowhere/docker.sock"}, [], "Cannot connect to the Docker daemon at unix:///nowhere"),
+        ({}, ["--builder", "nobody"], 'no builder "nobody" found'),
+    ],
+    ids=["no engine", "no builder"],
+)
+def test_an_engine_that_is_not_there_is_told(
+    family: tuple[Path, str], env: Mapping[str, str], words: Sequence[str], message: str
+) -> None:
+    done = bakegen(family[0], "build", "runtime", *words, env=env)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"docker cannot build here: {message}" in done.stderr
+    assert "[no-docker]" in done.stderr
+
+
+@engine
+def test_a_socket_that_may_not_be_used_is_told(family: tuple[Path, str]) -> None:
+    root, _ = family
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        file = Path(folder, "docker.sock")
+        listener.bind(str(file))
+        file.chmod(0)
+        # Root may use every socket, unless it gives that up.
+        plain = [] if os.geteuid() else ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+        done = subprocess.run(
+            [*plain, sys.executable, "-m", "bakegen", "build", "runtime"],
+            cwd=root,
+            env={**os.environ, "DOCKER_HOST": f"unix://{file}"},
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+    assert done.returncode == 1, done.stderr
+    assert "permission denied" in done.stderr
+    assert "usermod" in done.stderr
