@@ -42,8 +42,8 @@ gen:
 
 # rewrite the expected outputs of the golden tests and the documents made from the code
 golden:
-    pytest -q tests/test_cases.py tests/test_errors.py tests/test_docs.py --update-golden || true
-    pytest -q tests/test_cases.py tests/test_errors.py tests/test_docs.py
+    pytest -q tests/test_cases.py tests/test_errors.py tests/test_docs.py tests/test_metadata.py --update-golden || true
+    pytest -q tests/test_cases.py tests/test_errors.py tests/test_docs.py tests/test_metadata.py
 
 # the real engine and registry that the tests use: up, down, status
 engine command="status":

@@ -12,7 +12,8 @@ import json
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -24,7 +25,8 @@ from bakegen import __version__
 from bakegen.errors import BakegenError, Problem, format_problem
 
 if TYPE_CHECKING:
-    from bakegen.output import Changes
+    from bakegen.model import Manifest
+    from bakegen.output import Changes, OutputFile
     from bakegen.project import Project
 
 app = typer.Typer(
@@ -60,6 +62,14 @@ class ProblemFormat(StrEnum):
     text = "text"
     json = "json"
     github = "github"
+
+
+class Kind(StrEnum):
+    """What there is a schema of."""
+
+    manifest = "manifest"
+    dockerfiles = "dockerfiles"
+    images = "images"
 
 
 class Tool(StrEnum):
@@ -109,6 +119,17 @@ def generate(
     ] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite outputs that were edited by hand.")] = False,
+    dockerfiles: Annotated[bool, typer.Option("--dockerfiles", help="Only Dockerfiles and their side files.")] = False,
+    docs: Annotated[bool, typer.Option("--docs", help="Only READMEs.")] = False,
+    bake: Annotated[bool, typer.Option("--bake", help="Only docker-bake.hcl and versions.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of these, as if none were named.")] = False,
+    save_metadata: Annotated[
+        bool, typer.Option("--save-metadata", help="Write dockerfiles.json and images.json too.")
+    ] = False,
+    version: Annotated[
+        str | None,
+        typer.Option("--target-version", metavar="V", help="Set the default of VERSION, in the manifest as well."),
+    ] = None,
 ) -> None:
     """Write Dockerfiles, READMEs and docker-bake.hcl.
 
@@ -119,37 +140,115 @@ def generate(
     from bakegen.paths import find_root
 
     root = find_root(context.obj)
+    named = {"dockerfiles": dockerfiles, "docs": docs, "bake": bake}
+    parts = () if everything else tuple(part for part, wanted in named.items() if wanted)
+    run = _Run(
+        tuple(images or ()), parts, version, save_metadata=save_metadata, writes=not (check or diff), force=force
+    )
     with output.lock(root, waiting=lambda: _say("waiting for another bakegen to finish")):
-        inputs = "" if images else cache.fingerprint(root)
+        inputs = cache.fingerprint(root) if run.is_plain else ""
         if settled := cache.recall(root, inputs):
             changes = output.Changes(unchanged=settled)
         else:
-            changes = _generate(root, inputs, images or [], writes=not (check or diff), force=force)
+            changes = _generate(root, inputs, run)
     _say_changes(changes, done=not (check or diff))
     if check and changes.drifted:
         _say("run `bakegen generate` and commit the result")
         raise typer.Exit(1)
 
 
-def _generate(root: Path, inputs: str, images: Sequence[str], *, writes: bool, force: bool) -> Changes:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What a run of `generate` is asked to do."""
+
+    images: tuple[str, ...]
+    parts: tuple[Any, ...]  # of `render.extent`; none stands for all
+    version: str | None
+    save_metadata: bool
+    writes: bool
+    force: bool
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a record of the last run can tell that there is nothing to do."""
+        return not (self.images or self.parts or self.save_metadata or self.version is not None)
+
+
+def _generate(root: Path, inputs: str, run: _Run) -> Changes:
     from bakegen import cache, output
-    from bakegen.bake.file import BAKE_FILE
-    from bakegen.graph.expand import OUTPUT
+    from bakegen.render.extent import PARTS, Extent
     from bakegen.render.files import render
+    from bakegen.render.metadata import metadata, metadata_paths
 
     project = _load(root)
-    folders = tuple(f"{OUTPUT}/{manifest.image}/" for manifest in project.graph.restrict(images))
-    scope: Any = (*folders, BAKE_FILE) if images else output.everything
+    manifests: dict[str, OutputFile] = {}
+    chosen = [manifest.image for manifest in project.graph.restrict(run.images)]
+    if run.version is not None:
+        project, manifests = _with_version(project, chosen, run.version)
     rendering = render(project)
-    wanted = {path: file for path, file in rendering.files.items() if not images or path.startswith(scope)}
-    if writes:
-        changes = output.write(root, wanted, scope, force=force)
+    asked = {path for image in chosen for path in metadata_paths(image)}
+    also = frozenset(asked if run.save_metadata else ())
+    extent = Extent(run.images, frozenset(run.parts or PARTS), also)
+    files = {**rendering.files, **metadata(project, rendering, also or output.made_before(root, asked))}
+    wanted = {path: file for path, file in files.items() if extent(path)}
+    if run.writes:
+        changes = output.write(root, wanted, extent, force=run.force)
+        for path, file in manifests.items():
+            output.replace_file(root, path, file.content)
     else:
-        changes = output.compare(root, wanted, scope)
-        _print(output.unified_diff(root, wanted, changes))
-    if not images and (writes or not changes.drifted):
+        changes = output.compare(root, wanted, extent)
+    changes = replace(changes, changed=tuple(sorted((*changes.changed, *manifests))))
+    if not run.writes:
+        _print(output.unified_diff(root, {**wanted, **manifests}, changes))
+    if run.is_plain and (run.writes or not changes.drifted):
         cache.remember(root, inputs, rendering.looked, wanted)
     return changes
+
+
+def _with_version(project: Project, images: Sequence[str], version: str) -> tuple[Project, dict[str, OutputFile]]:
+    """Return a project as it is with another VERSION, and the manifests to be rewritten for that."""
+    from bakegen.manifest.version import check_version, rewritten, with_version
+    from bakegen.output import OutputFile
+
+    check_version(version)
+    new = rewritten(project.root, project.graph.manifests, images, version)
+    adapted = _load(
+        project.root, lambda manifest: with_version(manifest, version) if manifest.image in images else manifest
+    )
+    return adapted, {
+        path: OutputFile(content) for path, content in new.items() if content != (project.root / path).read_bytes()
+    }
+
+
+@app.command("create-context")
+def create_context(
+    context: typer.Context,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image families.", show_default=False)],
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Check what is written against the published schemas, too.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that were edited by hand.")] = False,
+) -> None:
+    """Write dockerfiles.json and images.json of an image.
+
+    They tell what is rendered and what is built. Nothing is written if any manifest or template has a problem.
+    """
+    from bakegen import output
+    from bakegen.paths import find_root
+    from bakegen.render.files import render
+    from bakegen.render.metadata import check_metadata, metadata, metadata_paths
+
+    root = find_root(context.obj)
+    with output.lock(root, waiting=lambda: _say("waiting for another bakegen to finish")):
+        project = _load(root)
+        paths = [path for manifest in project.graph.restrict(images) for path in metadata_paths(manifest.image)]
+        made = metadata(project, render(project), paths)
+        if validate:
+            check_metadata(made)
+        changes = output.write(root, made, tuple(paths), force=force)
+    _say_changes(changes, done=True)
+    if validate:
+        _say(f"{_count(len(made), 'file')} as the schemas say")
 
 
 @app.command()
@@ -262,7 +361,7 @@ def verify(
         Tool | None, typer.Option("--with", help="What reads the file; buildx if there is one, else python-hcl2.")
     ] = None,
 ) -> None:
-    """Compare docker-bake.hcl, as bake reads it, with the manifests.
+    """Compare what bake reads with what the manifests say.
 
     Neither a daemon nor a network is needed.
     """
@@ -362,11 +461,18 @@ def build(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of manifests, for editors."""
-    from bakegen.manifest.schema import manifest_schema
+def schema(
+    kind: Annotated[
+        Kind, typer.Argument(metavar="[manifest|dockerfiles|images]", help="What the schema is of.", show_default=False)
+    ] = Kind.manifest,
+) -> None:
+    """Print the JSON Schema of manifests, for editors.
 
-    _print_json(manifest_schema())
+    Or that of what create-context writes.
+    """
+    from bakegen.render.metadata import schema_of
+
+    _print_json(schema_of(kind.value))
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -396,10 +502,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-def _load(root: Path) -> Project:
+def _load(root: Path, *adapt: Callable[[Manifest], Manifest]) -> Project:
     from bakegen.project import load_project
 
-    return load_project(root)
+    return load_project(root, *adapt)
 
 
 def _problem_lines(problems: Iterable[Problem], form: ProblemFormat) -> Iterable[str]:

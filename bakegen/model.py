@@ -175,6 +175,7 @@ class Manifest:
     exclude: tuple[Exclusion, ...]
     groups: Mapping[str, tuple[str, ...]]
     releases: tuple[Release, ...]
+    inputs: tuple[str, ...]  # the files that it was read from, from the project root: itself, what it includes, data
 
     def axis(self, name: str) -> Axis:
         """Return the axis called `name`; raises KeyError."""

@@ -144,6 +144,23 @@ def everything(_path: str) -> bool:
     return True
 
 
+def made_before(root: Path, paths: Iterable[str]) -> frozenset[str]:
+    """Return those of the paths that an earlier run made and nobody has removed since."""
+    tree = Tree(root)
+    _, records = _load_records(tree, salvage=True)
+    return frozenset(path for path in paths if path in records and tree.look(path).at == path and tree.look(path).mode)
+
+
+def replace_file(root: Path, path: str, content: bytes) -> None:
+    """Give a file of the user other content, at once and with its permissions."""
+    with _blaming(path):
+        file = (root / path).resolve()
+        staged = file.with_name(f".{file.name}.bakegen")
+        staged.write_bytes(content)
+        staged.chmod(stat.S_IMODE(file.stat().st_mode))
+        staged.replace(file)
+
+
 @contextmanager
 def lock(root: Path, waiting: Callable[[], object] | None = None) -> Iterator[None]:
     """Hold the project for this process alone; `waiting` is called when another run has to end first.

@@ -17,6 +17,7 @@ from bakegen.graph.graph import Graph
 from bakegen.graph.link import build_graph
 from bakegen.manifest.load import load_manifest, mentioned_files
 from bakegen.manifest.source import Source, load_source, read_text
+from bakegen.model import Manifest
 from bakegen.paths import MANIFESTS, TEMPLATES, leaves, path_mistake, relative
 from bakegen.resources import BAKE_TEMPLATE, resource
 from bakegen.templating.expressions import Evaluator
@@ -73,8 +74,11 @@ class Project:
     loader: TemplateLoader = field(repr=False)
 
 
-def load_project(root: Path) -> Project:
-    """Read, expand and link all manifests under `root`; raises `BakegenError` with every problem found."""
+def load_project(root: Path, adapt: Callable[[Manifest], Manifest] = lambda manifest: manifest) -> Project:
+    """Read, expand and link all manifests under `root`; raises `BakegenError` with every problem found.
+
+    `adapt` may change a manifest once it is read.
+    """
     folder = root / MANIFESTS
     files = sorted(
         file for file in folder.iterdir() if file.suffix in {".yml", ".yaml"} and not file.name.startswith(".")
@@ -99,7 +103,7 @@ def load_project(root: Path) -> Project:
     with evaluator.limits:
         for file in _manifests(sources, parts, complete=not problems):
             try:
-                expansions.append(expand(load_manifest(file, root, sources[file]), evaluator))
+                expansions.append(expand(adapt(load_manifest(file, root, sources[file])), evaluator))
             except BakegenError as error:
                 problems += error.problems
         if problems:

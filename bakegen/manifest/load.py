@@ -109,6 +109,7 @@ class _Builder(Reading):
         super().__init__(source)
         self.folder = folder
         self.root = root
+        self.inputs = [source.file, *(file for file in source.lines if file != source.file)]
 
     def build(self) -> Manifest:
         content = self.content
@@ -132,6 +133,7 @@ class _Builder(Reading):
             exclude=self.exclusions(axes, releases),
             groups={key: tuple(words) for key, words in content.get("groups", {}).items()},
             releases=releases,
+            inputs=tuple(self.inputs),
         )
         if "platforms" not in content:
             self.report(
@@ -231,7 +233,9 @@ class _Builder(Reading):
         if leaves(self.root, place):
             position = Position(relative(place, self.root))
             raise fail("unsafe-path", "is a link that leads out of the project", position=position)
-        return load_source(place, relative(place, self.root)).content
+        source = load_source(place, relative(place, self.root))
+        self.inputs.append(source.file)
+        return source.content
 
     def exclusions(self, axes: tuple[Axis, ...], releases: tuple[Release, ...]) -> tuple[Exclusion, ...]:
         known = {axis.name: [value.name for value in axis.values] for axis in axes}

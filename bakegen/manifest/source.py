@@ -89,16 +89,16 @@ class Source:
 
 def load_source(file: Path, name: str) -> Source:
     """Read one YAML file; `name` is what messages call it. Raises `BakegenError` with every problem found."""
-    return parse_source(_read(file, name), name)
+    return parse_source(read_bytes(file, name), name)
 
 
 def read_text(file: Path, name: str) -> str:
     """Return the text of a file without its byte order mark; raises `BakegenError` if it cannot be read, or is no UTF-8."""
-    return _decode(_read(file, name), name)
+    return _decode(read_bytes(file, name), name)
 
 
-def _read(file: Path, name: str) -> bytes:
-    """Return the bytes of a file of at most `MAX_BYTES`."""
+def read_bytes(file: Path, name: str) -> bytes:
+    """Return the bytes of a file of at most `MAX_BYTES`; raises `BakegenError` if it cannot be read."""
     position = Position(name)
     try:
         kind = file.stat().st_mode

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from posixpath import dirname, join, normpath
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
@@ -33,12 +33,26 @@ from bakegen.resources import BAKE_TEMPLATE
 from bakegen.templating.expressions import Failure, FreeText, Scope, explain_failure, text_mistake
 
 README_TEMPLATE = "README.md.j2"
+METADATA = ("dockerfiles.json", "images.json")  # in the folder of a family, if asked for: `render.metadata` makes them
 _DIRECTIVES = ("syntax", "escape", "check")
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a Dockerfile or a side file comes from, and which targets are built with it."""
+
+    image: str
+    kind: Literal["dockerfile", "side file"]
+    template: str | None  # as it is called, None for what is copied
+    templates: tuple[str, ...]  # all that were used: the template, and what it extends, includes or imports
+    copied: str | None  # from the root, None for what is rendered
+    platform: str | None
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rendering:
-    """What a project makes, by path from the root.
+    """What a project makes, by path from the root, and the origin of each Dockerfile and side file.
 
     `looked` is what that depends on outside of manifest/ and templates/: files that are copied, as they were read, and
     folders that had to be there (None).
@@ -46,6 +60,7 @@ class Rendering:
 
     files: Mapping[str, OutputFile]
     looked: Mapping[str, OutputFile | None]
+    origins: Mapping[str, Origin]
 
 
 def render_project(project: Project) -> dict[str, OutputFile]:
@@ -65,7 +80,7 @@ def render(project: Project) -> Rendering:
             renderer.check_paths()
     if renderer.problems:
         raise BakegenError(renderer.problems.values())
-    return Rendering({path: made.file for path, made in renderer.made.items()}, renderer.looked)
+    return Rendering({path: made.file for path, made in renderer.made.items()}, renderer.looked, renderer.origins)
 
 
 def render_bake_file(project: Project) -> bytes:
@@ -94,6 +109,7 @@ class _Renderer:
         self.graph = project.graph
         self.made: dict[str, _Made] = {}
         self.looked: dict[str, OutputFile | None] = {}
+        self.origins: dict[str, Origin] = {}
         self.problems: dict[tuple[object, str], Problem] = {}
 
     def keep(self, problem: Problem) -> None:
@@ -145,8 +161,9 @@ class _Renderer:
 
     def add(self, path: str, file: OutputFile, manifest: Manifest, origin: KeyPath) -> None:
         """Add a file; two different ones at one path are a problem that names both places."""
-        first = self.made.setdefault(path, _Made(file, manifest, origin))
-        if first.file == file:
+        own = path in (f"{OUTPUT}/{manifest.image}/{name}" for name in METADATA)  # made on request
+        first = self.made.setdefault(path, _Made(file, manifest, origin, own=own))
+        if first.file == file and not first.own:
             return
         place = first.manifest.source.place(first.path).value
         message, hint = f'"{path}" is already made, with other content, at {place}', "give one of them another path"
@@ -156,6 +173,31 @@ class _Renderer:
             message = f'"{path}" would be written twice, with different content'
             hint = "let the path tell its targets apart, or give each Dockerfile a folder of its own"
         self.keep(manifest.source.problem("output-clash", message, origin, hint=hint))
+
+    def originates(
+        self,
+        path: str,
+        manifest: Manifest,
+        kind: Literal["dockerfile", "side file"],
+        targets: Iterable[Target],
+        *,
+        template: str | None,
+        copied: str | None = None,
+        platform: str | None = None,
+    ) -> None:
+        """Note where the file that was made last comes from; what several Dockerfiles share serves all their targets."""
+        names = tuple(target.name for target in targets)
+        first = self.origins.get(path)
+        used = self.project.evaluator.used if template else ()
+        if first:
+            self.origins[path] = replace(
+                first,
+                templates=tuple(sorted({*first.templates, *used})),
+                platform=platform if first.platform == platform else None,
+                targets=tuple(dict.fromkeys((*first.targets, *names))),
+            )
+        else:
+            self.origins[path] = Origin(manifest.image, kind, template, used, copied, platform, names)
 
     def check_paths(self) -> None:
         """Report paths that no disk, or not every disk, can hold side by side."""
@@ -179,6 +221,7 @@ class _Renderer:
         text = self.render(targets[0].template, scope, manifest, release.template.path, path)
         text = _with_header(text, manifest, targets[0].template)
         self.add(path, OutputFile(text.encode()), manifest, release.dockerfile.path)
+        self.originates(path, manifest, "dockerfile", targets, template=targets[0].template)
         for problem in check_dockerfile(text, path, manifest, targets):
             self.keep(self.at_template(problem, path, targets[0].template))
         for user in {target.release: target for target in targets}.values():
@@ -347,12 +390,23 @@ class _Renderer:
             if mistake:
                 raise self.problem(manifest, "unsafe-path", f'the path "{name}" {mistake}', rule.file.path)
             path = join(dirname(dockerfile), name)
+            template = copied = None
             if rule.template:
-                text = self.render(inner.text(rule.template), inner, manifest, rule.template.path, path)
-                file = OutputFile(text.encode())
+                template = inner.text(rule.template)
+                file = OutputFile(self.render(template, inner, manifest, rule.template.path, path).encode())
             else:
+                copied = inner.text(rule.copy or rule.file)
                 file = self.copied(manifest, rule, inner)
             self.add(path, file, manifest, rule.path)
+            self.originates(
+                path,
+                manifest,
+                "side file",
+                [target for target in targets if platform is None or platform in target.platforms],
+                template=template,
+                copied=copied,
+                platform=platform,
+            )
 
     def copied(self, manifest: Manifest, rule: FileRule, scope: Scope) -> OutputFile:
         expression = rule.copy or rule.file

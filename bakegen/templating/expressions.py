@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
-from jinja2 import StrictUndefined, TemplateNotFound, TemplatesNotFound, TemplateSyntaxError, Undefined, UndefinedError
+from jinja2 import (
+    StrictUndefined,
+    Template,
+    TemplateNotFound,
+    TemplatesNotFound,
+    TemplateSyntaxError,
+    Undefined,
+    UndefinedError,
+)
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.loaders import BaseLoader
@@ -249,6 +257,30 @@ class _Environment(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
         self.filters.update(_FILTERS)
         self.globals.update(fail=_fail)
+        self.used: dict[str, None] = {}  # the templates that were asked for since the last rendering began
+
+    def get_template(
+        self,
+        name: str | Template,
+        parent: str | None = None,
+        globals: MutableMapping[str, Any] | None = None,  # noqa: A002 - Jinja calls it so
+    ) -> Template:
+        """Return a template, and note that it is used."""
+        return self._noted(super().get_template(name, parent, globals))
+
+    def select_template(
+        self,
+        names: Iterable[str | Template],
+        parent: str | None = None,
+        globals: MutableMapping[str, Any] | None = None,  # noqa: A002 - Jinja calls it so
+    ) -> Template:
+        """Return the first template that there is, and note that it is used."""
+        return self._noted(super().select_template(names, parent, globals))
+
+    def _noted(self, template: Template) -> Template:
+        if template.name:
+            self.used[template.name] = None
+        return template
 
     def make_globals(self, d: MutableMapping[str, Any] | None) -> dict[str, Any]:
         """Return Jinja's own names as a plain dict: it is copied for every evaluation, and a ChainMap copies slowly."""
@@ -299,7 +331,13 @@ class Evaluator:
 
     def render(self, name: str, scope: Scope) -> str:
         """Return the template file `name` rendered; raises whatever Jinja raises."""
+        self.templates.used.clear()
         return str(self._bounded(lambda scope: self.templates.get_template(name).render({_SCOPE: scope}), scope))
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The templates that the last rendering needed, with all that they extend, include or import; sorted."""
+        return tuple(sorted(self.templates.used))
 
     def _bounded(self, run: Callable[[Scope], Any], scope: Scope) -> Any:
         self.limits.start()

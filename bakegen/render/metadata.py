@@ -1,0 +1,154 @@
+"""The build metadata of image families: what is rendered (`dockerfiles.json`) and what is built (`images.json`).
+
+In: a `Project` and its `Rendering`. Out: `{path from the root: OutputFile}`, JSON that fits the schemas beside that of
+manifests. There is no time and no place of the machine in it: it changes when what it tells of changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Literal
+
+from bakegen.graph.expand import OUTPUT
+from bakegen.graph.graph import Graph
+from bakegen.model import Manifest, Target, split_references
+from bakegen.output import OutputFile
+from bakegen.paths import relative
+from bakegen.project import Project
+from bakegen.render.files import METADATA, Origin, Rendering
+from bakegen.resources import resource
+
+FORMAT = 1  # grows when a reader of the documents would have to change
+
+
+def metadata_paths(image: str) -> tuple[str, ...]:
+    """Return where the metadata of an image family lies."""
+    return tuple(f"{OUTPUT}/{image}/{name}" for name in METADATA)
+
+
+def metadata(project: Project, rendering: Rendering, paths: Iterable[str]) -> dict[str, OutputFile]:
+    """Return those of the metadata files that are asked for."""
+    wanted = set(paths)
+    made = {}
+    for manifest in project.graph.manifests:
+        for path, kind in zip(metadata_paths(manifest.image), KINDS, strict=True):
+            if path in wanted:
+                data = (
+                    dockerfiles_data(project, rendering, manifest)
+                    if kind == "dockerfiles"
+                    else images_data(project.graph, manifest)
+                )
+                made[path] = OutputFile(f"{json.dumps(data, indent=2, ensure_ascii=False)}\n".encode())
+    return made
+
+
+def dockerfiles_data(project: Project, rendering: Rendering, manifest: Manifest) -> dict[str, Any]:
+    """Return what is rendered for an image family."""
+    return {
+        "format": FORMAT,
+        "image": manifest.image,
+        "manifest": manifest.source.file,
+        "files": [
+            _file_data(project, manifest, path, origin, rendering.files[path])
+            for path, origin in sorted(rendering.origins.items())
+            if origin.image == manifest.image
+        ],
+    }
+
+
+def _file_data(project: Project, manifest: Manifest, path: str, origin: Origin, file: OutputFile) -> dict[str, Any]:
+    templates = {name: _shown(project, name) for name in origin.templates}
+    return {
+        "path": path,
+        "kind": origin.kind,
+        "template": templates[origin.template] if origin.template else None,
+        "copied": origin.copied,
+        "platform": origin.platform,
+        "inputs": list(dict.fromkeys((*manifest.inputs, *templates.values(), *filter(None, [origin.copied])))),
+        "executable": file.executable,
+        "sha256": hashlib.sha256(file.content).hexdigest(),
+        "targets": list(origin.targets),
+    }
+
+
+def _shown(project: Project, template: str) -> str:
+    """Return the path of a template: from the project's root, or as one that the package brings."""
+    file = project.loader.find(template)
+    if file and file.is_relative_to(project.root):
+        return relative(file, project.root)
+    return f"bakegen:{template}"
+
+
+def images_data(graph: Graph, manifest: Manifest) -> dict[str, Any]:
+    """Return what is built for an image family."""
+    return {
+        "format": FORMAT,
+        "image": manifest.image,
+        "description": manifest.description.strip(),
+        "manifest": manifest.source.file,
+        "variables": {
+            variable.name: {
+                "bake": variable.bake_name,
+                "default": variable.default,
+                "description": variable.description,
+            }
+            for variable in manifest.variables.values()
+        },
+        "targets": [_target_data(graph, manifest, target) for target in graph.by_image[manifest.image]],
+    }
+
+
+def _target_data(graph: Graph, manifest: Manifest, target: Target) -> dict[str, Any]:
+    def text(marked: str) -> dict[str, str]:
+        return {"value": graph.resolve(target, marked), "pattern": pattern(marked, manifest)}
+
+    def texts(mapping: Mapping[str, str]) -> dict[str, Any]:
+        return {name: text(value) for name, value in mapping.items()}
+
+    return {
+        "name": target.name,
+        "release": target.release,
+        "axes": dict(target.values),
+        "published": target.publish,
+        "platforms": list(target.platforms),
+        "tags": [text(tag) for tag in target.tags] if target.publish else [],
+        "references": [text(reference) for reference in target.references] if target.publish else [],
+        "args": texts(target.args),
+        "labels": texts(target.labels),
+        "parents": [{"reference": text(parent.reference), "target": parent.target} for parent in target.parents],
+        "contexts": texts(target.contexts),
+        "context": target.context,
+        "dockerfile": target.dockerfile,
+    }
+
+
+def pattern(text: str, manifest: Manifest) -> str:
+    """Return a text with its variables as the bake file writes them; a `${` that means itself is `$${`, as there."""
+    literal, *rest = split_references(text)
+    parts = [literal.replace("${", "$${")]
+    for name, after in zip(rest[::2], rest[1::2], strict=True):
+        parts += [f"${{{manifest.variables[name].bake_name}}}", after.replace("${", "$${")]
+    return "".join(parts)
+
+
+Kind = Literal["manifest", "dockerfiles", "images"]
+KINDS: tuple[Kind, ...] = ("dockerfiles", "images")
+
+
+@cache
+def schema_of(kind: Kind) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of manifests, or of one kind of metadata."""
+    schema: dict[str, Any] = json.loads(resource(f"schema/{kind}.schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def check_metadata(made: Mapping[str, OutputFile]) -> None:
+    """Raise jsonschema's ValidationError if a metadata file does not fit its schema, which would be our mistake."""
+    from jsonschema import Draft202012Validator  # only whoever asks for it pays
+
+    for path, file in made.items():
+        kind = next(kind for kind, name in zip(KINDS, METADATA, strict=True) if path.endswith(f"/{name}"))
+        Draft202012Validator(schema_of(kind)).validate(json.loads(file.content))
