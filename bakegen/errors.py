@@ -195,6 +195,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
 
 
+def line_at(text: str, number: int) -> str:
+    """Return a line by its number from 1, or an empty string. Lines end where Docker and Jinja end them: at a newline."""
+    lines = text.split("\n")
+    return lines[number - 1].removesuffix("\r") if 0 < number <= len(lines) else ""
+
+
 def format_problem(problem: Problem) -> str:
     """Return the problem as several lines: place and message, the source line underlined, the hint."""
     where = f"{problem.position}: " if problem.position else ""

@@ -25,7 +25,7 @@ from bakegen.paths import path_mistake
 from bakegen.templating.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
 
 OUTPUT = "generated"
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")  # docker-image://, target:, oci-layout://, https://, git@…
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")  # docker-image://, target:, oci-layout://, https://
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 

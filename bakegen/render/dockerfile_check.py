@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bakegen.docker.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
 from bakegen.docker.references import familiar
-from bakegen.errors import Position, Problem, narrowed
+from bakegen.errors import Position, Problem, line_at, narrowed
 from bakegen.graph.expand import build_args
 from bakegen.model import Manifest, Parent, Target, with_defaults
 
@@ -37,16 +37,11 @@ def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence
             code="dockerfile-syntax",
             message=f"no valid Dockerfile: {error.message}",
             position=position,
-            source=_line(text, error.line),
+            source=line_at(text, error.line),
             hint=error.hint or f"made from templates/{targets[0].template}",
         )
         return [narrowed(problem, f"(?i){re.escape(error.message.rpartition(': ')[2])}")]
     return problems
-
-
-def _line(text: str, number: int) -> str:
-    lines = text.splitlines()
-    return lines[number - 1] if 0 < number <= len(lines) else ""
 
 
 def _check_target(
@@ -74,7 +69,7 @@ def _check_target(
             code="unset-arg",
             message=f"{name} has no value here, so this takes from `{reference.image}`",
             position=Position(path, reference.line),
-            source=_line(text, reference.line),
+            source=line_at(text, reference.line),
             hint=f"give ARG {name} a default, or pass the build arg"
             if name in above
             else f"FROM sees only what an ARG above the first FROM declares: write ARG {name} there",

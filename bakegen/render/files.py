@@ -20,7 +20,7 @@ from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
 from bakegen.bake.file import BAKE_FILE, bake_model
 from bakegen.docker.platforms import Platform
-from bakegen.errors import BakegenError, Code, Position, Problem, narrowed
+from bakegen.errors import BakegenError, Code, Position, Problem, line_at, narrowed
 from bakegen.graph.expand import OUTPUT, Names
 from bakegen.manifest.source import KeyPath
 from bakegen.model import FileRule, Manifest, Parent, Target, as_written
@@ -141,7 +141,7 @@ class _Renderer:
         made = {folder for path in self.made for folder in folders_of(path)}
         for target in self.graph.targets.values():
             manifest = self.graph.manifest(target.image)
-            release = next(release for release in manifest.releases if release.name == target.release)
+            release = manifest.release(target.release)
             folders = {target.context: release.context.path}
             folders |= {target.contexts[name]: value.path for name, value in release.contexts.items()}
             for folder, path in folders.items():
@@ -207,7 +207,7 @@ class _Renderer:
                 self.keep(made.manifest.source.problem(problem.code, problem.message, made.path, hint=problem.hint))
 
     def dockerfile(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> None:
-        release = next(release for release in manifest.releases if release.name == targets[0].release)
+        release = manifest.release(targets[0].release)
         templates = dict.fromkeys(target.template for target in targets)
         if len(templates) > 1:
             raise self.problem(
@@ -225,7 +225,7 @@ class _Renderer:
         for problem in check_dockerfile(text, path, manifest, targets):
             self.keep(self.at_template(problem, path, targets[0].template))
         for user in {target.release: target for target in targets}.values():
-            rules = next(release.files for release in manifest.releases if release.name == user.release)
+            rules = manifest.release(user.release).files
             for rule in rules:
                 self.side_files(manifest, rule, scope, path, targets)
 
@@ -325,7 +325,7 @@ class _Renderer:
         file = self.project.loader.find(template)
         if not (problem.position and problem.position.file == path and problem.position.line and file):
             return problem
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
         same = [number for number, line in enumerate(lines, 1) if line == problem.source]
         if len(same) != 1:
             return problem
@@ -369,8 +369,7 @@ class _Renderer:
                 return manifest.source.problem(failure.code, failure.message, origin, hint=failure.hint)
         source = ""
         if file:
-            lines = Path(file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
-            source = lines[line - 1] if 0 < line <= len(lines) else ""
+            source = line_at(Path(file).read_text(encoding="utf-8-sig", errors="replace"), line)
         position = Position(shown.get(file or str(self.project.loader.find(template)), template), line)
         problem = Problem(
             code=failure.code, message=failure.message, position=position, source=source, hint=failure.hint

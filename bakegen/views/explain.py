@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.bake.file import dockerfile_attribute
 from bakegen.docker.references import familiar
 from bakegen.errors import BakegenError, Problem
 from bakegen.graph.expand import build_args
@@ -142,10 +141,26 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
 
 
 def _commands(graph: Graph, target: Target) -> Iterator[str]:
-    """Yield the bake command, and the plain build that does the same once the parents are in a registry."""
+    """Yield the bake command, and the plain one that builds the same image once the parents are in a registry.
+
+    Caches and the further attributes of `bake:` are left to bake, but for the stage.
+    """
     yield f"docker buildx bake {target.name}"
-    words = ["docker", "buildx", "build", f"--platform={','.join(target.platforms)}"]
-    words += [f"--build-arg={name}={graph.resolve(target, text)}" for name, text in target.args.items()]
-    words += [f"--tag={graph.resolve(target, reference)}" for reference in target.references if target.publish]
-    dockerfile = dockerfile_attribute(target).removeprefix("cwd://") if "://" in target.context else target.dockerfile
-    yield shlex.join([*words, f"--file={dockerfile}", target.context])
+    options = {
+        "platform": [",".join(target.platforms)],
+        "build-arg": [f"{name}={text}" for name, text in target.args.items()],
+        "build-context": [f"{name}={text}" for name, text in target.contexts.items()],
+        "label": [f"{name}={text}" for name, text in target.labels.items()],
+        "annotation": [f"{name}={text}" for name, text in target.annotations.items()],
+        "secret": target.secrets,
+        "ssh": target.ssh,
+        "attest": target.attest,
+        "target": [target.bake["target"]] if "target" in target.bake else [],
+        "tag": target.references if target.publish else (),
+    }
+    words = [f"--{name}={graph.resolve(target, text)}" for name, texts in options.items() for text in texts]
+    if "://" in target.context:  # a remote context has no local files, so the Dockerfile comes on standard input
+        command = shlex.join(["docker", "buildx", "build", *words, "--file=-", target.context])
+        yield f"{command} < {shlex.quote(target.dockerfile)}"
+    else:
+        yield shlex.join(["docker", "buildx", "build", *words, f"--file={target.dockerfile}", target.context])
