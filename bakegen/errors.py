@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -146,6 +147,34 @@ class BakegenError(Exception):
             unique.setdefault((problem.position, problem.code, problem.message), problem)
         self.problems: tuple[Problem, ...] = tuple(sorted(unique.values(), key=lambda p: p.sort_key))
         super().__init__("\n".join(f"{p.position or 'bakegen'}: {p.message} [{p.code}]" for p in self.problems))
+
+
+class Collector:
+    """Keeps the first problem at each place, since one mistake in a manifest shows in many targets and files."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Position | None, str], Problem] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def keep(self, problem: Problem) -> None:
+        """Keep a problem, unless one of its code is kept at its place."""
+        self._found.setdefault((problem.position, problem.code), problem)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Go on after a mistake: its problems are kept, and what was being made is left out."""
+        try:
+            yield
+        except BakegenError as error:
+            for problem in error.problems:
+                self.keep(problem)
+
+    def stop_if_any(self) -> None:
+        """Raise `BakegenError` with all that is kept."""
+        if self._found:
+            raise BakegenError(self._found.values())
 
 
 _LISTED = 12  # known words that a hint lists

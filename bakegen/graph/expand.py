@@ -9,7 +9,6 @@ import fnmatch
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from posixpath import dirname
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from bakegen.docker.platforms import Platform
 from bakegen.docker.references import is_reference, is_repository, is_tag
-from bakegen.errors import BakegenError, Code, Problem
+from bakegen.errors import BakegenError, Code, Collector
 from bakegen.graph.tags import Claim, expand_pattern, settle_claims
 from bakegen.manifest.source import KeyPath
 from bakegen.model import Absent, Axis, AxisValue, Manifest, Release, Target, as_written, with_defaults
@@ -89,8 +88,7 @@ def expand(manifest: Manifest, evaluator: Evaluator) -> Expansion:
     """Return all targets of a manifest, in its order; raises `BakegenError` with every problem found."""
     work = _Expander(manifest, evaluator)
     drafts = tuple(draft for release in manifest.releases for draft in work.release(release))
-    if work.problems:
-        raise BakegenError(work.problems.values())
+    work.problems.stop_if_any()
     return Expansion(manifest, drafts, tuple(work.absent))
 
 
@@ -118,24 +116,11 @@ class _Expander:
     def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
         self.manifest = manifest
         self.names = Names(manifest, evaluator)
-        self.problems: dict[tuple[object, str], Problem] = {}
+        self.problems = Collector()
         self.absent: list[Absent] = []
 
     def report(self, code: Code, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
-        self.keep(self.manifest.source.problem(code, message, path, hint=hint, at_key=at_key))
-
-    def keep(self, problem: Problem) -> None:
-        """Keep the first problem at each place: the same mistake shows in many targets."""
-        self.problems.setdefault((problem.position, problem.code), problem)
-
-    @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Go on after a mistake: it is kept, and what was being made is left out."""
-        try:
-            yield
-        except BakegenError as error:
-            for problem in error.problems:
-                self.keep(problem)
+        self.problems.keep(self.manifest.source.problem(code, message, path, hint=hint, at_key=at_key))
 
     def release(self, release: Release) -> Iterator[Draft]:
         points: list[tuple[dict[str, AxisValue], Scope]] = []
@@ -149,7 +134,7 @@ class _Expander:
             scope = self.names.scope(
                 {**self.names.variables, "release": release.name, "target": name, **texts}, point, unavailable
             )
-            with self.collecting():
+            with self.problems.collecting():
                 if self.exists(release, point, scope):
                     points.append((point, scope))
         if not points and not self.problems:
@@ -191,7 +176,7 @@ class _Expander:
             *(partial(list, self.wanted(replace(release, parents=(rule,)), texts, scope)) for rule in release.parents),
         ]
         for attempt in work:
-            with self.collecting():
+            with self.problems.collecting():
                 attempt()
 
     def called_release(self, release: Release) -> str:
@@ -262,7 +247,7 @@ class _Expander:
         claims = []
         for point, scope in points:
             mine: list[Claim] = []
-            with self.collecting():
+            with self.problems.collecting():
                 for axis in ruled:
                     mine += self.claims(axis, point[axis.name], scope)
             claims.append(({name: value.name for name, value in point.items()}, mine))

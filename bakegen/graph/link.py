@@ -13,7 +13,7 @@ import networkx as nx
 
 from bakegen.docker.attributes import NARROWING_BUILDX
 from bakegen.docker.references import familiar
-from bakegen.errors import BakegenError, Code, Position, Problem, did_you_mean
+from bakegen.errors import Code, Collector, Position, did_you_mean
 from bakegen.graph.expand import Draft, Expansion, Wanted, word
 from bakegen.graph.graph import Graph
 from bakegen.graph.groups import make_groups
@@ -32,7 +32,7 @@ def build_graph(expansions: Sequence[Expansion]) -> Graph:
     linker.check_platforms()
     linker.check_tags()
     linker.check_caches()
-    linker.stop_if_problems()
+    linker.problems.stop_if_any()
     graph = Graph(
         manifests=tuple(expansion.manifest for expansion in expansions),
         targets=linker.targets,
@@ -44,12 +44,12 @@ def build_graph(expansions: Sequence[Expansion]) -> Graph:
 
 
 class _Linker:
-    """Collects problems while it links; keeps one problem per place, since a mistake shows in many targets."""
+    """Collects problems while it links."""
 
     def __init__(self, expansions: Sequence[Expansion]) -> None:
         self.expansions = expansions
         self.targets: dict[str, Target] = {}
-        self.problems: dict[tuple[Position | None, str], Problem] = {}
+        self.problems = Collector()
         self.manifests = {expansion.manifest.image: expansion.manifest for expansion in expansions}
         self.by_point = {
             _point_key(draft.target.image, draft.target.release, draft.target.values): draft.target
@@ -61,14 +61,10 @@ class _Linker:
         self, manifest: Manifest, code: Code, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False
     ) -> None:
         problem = manifest.source.problem(code, message, path, hint=hint, at_key=at_key)
-        self.problems.setdefault((problem.position, code), problem)
+        self.problems.keep(problem)
 
-    def stop_if_problems(self) -> None:
-        if self.problems:
-            raise BakegenError(self.problems.values())
-
-    def place(self, target: Target, path: KeyPath | None = None) -> Position:
-        return self.manifests[target.image].source.place(path or target.path).key
+    def place(self, target: Target) -> Position:
+        return self.manifests[target.image].source.place(target.path).key
 
     def drafts(self) -> Iterator[tuple[Manifest, Draft]]:
         for expansion in self.expansions:
@@ -86,7 +82,7 @@ class _Linker:
                 if clash.image != manifest.image:
                     message = f'images "{manifest.image}" and "{clash.image}" ({place}) have one name in the bake file'
                 self.report(manifest, "name-collision", message, ("image",), "rename one of them")
-        self.stop_if_problems()
+        self.problems.stop_if_any()
 
     def check_variables(self) -> None:
         first: dict[str, tuple[Manifest, Variable]] = {}

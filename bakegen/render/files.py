@@ -20,7 +20,7 @@ from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
 from bakegen.bake.file import BAKE_FILE, bake_model
 from bakegen.docker.platforms import Platform
-from bakegen.errors import BakegenError, Code, Position, Problem, line_at, narrowed
+from bakegen.errors import BakegenError, Code, Collector, Position, Problem, line_at, narrowed
 from bakegen.graph.expand import OUTPUT, Names
 from bakegen.manifest.source import KeyPath
 from bakegen.model import FileRule, Manifest, Parent, Target, as_written
@@ -78,8 +78,7 @@ def render(project: Project) -> Rendering:
         if not renderer.problems:
             renderer.bake_file()
             renderer.check_paths()
-    if renderer.problems:
-        raise BakegenError(renderer.problems.values())
+    renderer.problems.stop_if_any()
     return Rendering({path: made.file for path, made in renderer.made.items()}, renderer.looked, renderer.origins)
 
 
@@ -88,8 +87,7 @@ def render_bake_file(project: Project) -> bytes:
     renderer = _Renderer(project)
     with project.evaluator.limits:
         renderer.bake_file()
-    if renderer.problems:
-        raise BakegenError(renderer.problems.values())
+    renderer.problems.stop_if_any()
     return renderer.made[BAKE_FILE].file.content
 
 
@@ -110,11 +108,7 @@ class _Renderer:
         self.made: dict[str, _Made] = {}
         self.looked: dict[str, OutputFile | None] = {}
         self.origins: dict[str, Origin] = {}
-        self.problems: dict[tuple[object, str], Problem] = {}
-
-    def keep(self, problem: Problem) -> None:
-        """Keep the first problem at each place: a template's mistake shows in every file that it makes."""
-        self.problems.setdefault((problem.position, problem.code), problem)
+        self.problems = Collector()
 
     def image(self, manifest: Manifest) -> None:
         names = Names(manifest, self.project.evaluator)
@@ -123,17 +117,11 @@ class _Renderer:
         if version:
             file = OutputFile(f"{version.default}\n".encode())
             self.made[f"{folder}/versions"] = _Made(file, manifest, version.path, own=True)
-        try:
+        with self.problems.collecting():
             self.readme(manifest, folder)
-        except BakegenError as error:
-            for problem in error.problems:
-                self.keep(problem)
         for path in dict.fromkeys(target.dockerfile for target in self.graph.by_image[manifest.image]):
-            try:
+            with self.problems.collecting():
                 self.dockerfile(manifest, names, path, self.graph.by_dockerfile[path])
-            except BakegenError as error:
-                for problem in error.problems:
-                    self.keep(problem)
 
     def check_contexts(self) -> None:
         """Report build contexts that are no folders of the project; bake would notice only when it builds."""
@@ -150,10 +138,10 @@ class _Renderer:
                 self.looked[folder] = None
                 if leaves(root, root / folder):
                     message = f'the context "{folder}" is a link that leads out of the project'
-                    self.keep(manifest.source.problem("unsafe-path", message, path))
+                    self.problems.keep(manifest.source.problem("unsafe-path", message, path))
                 elif not (root / folder).is_dir():
                     message = f'the context "{folder}" is no folder of the project'
-                    self.keep(
+                    self.problems.keep(
                         manifest.source.problem(
                             "missing-file", message, path, hint="the path is taken from the project root"
                         )
@@ -172,7 +160,7 @@ class _Renderer:
         elif (first.manifest, first.path) == (manifest, origin):
             message = f'"{path}" would be written twice, with different content'
             hint = "let the path tell its targets apart, or give each Dockerfile a folder of its own"
-        self.keep(manifest.source.problem("output-clash", message, origin, hint=hint))
+        self.problems.keep(manifest.source.problem("output-clash", message, origin, hint=hint))
 
     def originates(
         self,
@@ -204,7 +192,9 @@ class _Renderer:
         for problem in path_problems(self.made):
             made = self.made.get(problem.position.file if problem.position else "")
             if made:
-                self.keep(made.manifest.source.problem(problem.code, problem.message, made.path, hint=problem.hint))
+                self.problems.keep(
+                    made.manifest.source.problem(problem.code, problem.message, made.path, hint=problem.hint)
+                )
 
     def dockerfile(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> None:
         release = manifest.release(targets[0].release)
@@ -223,7 +213,7 @@ class _Renderer:
         self.add(path, OutputFile(text.encode()), manifest, release.dockerfile.path)
         self.originates(path, manifest, "dockerfile", targets, template=targets[0].template)
         for problem in check_dockerfile(text, path, manifest, targets):
-            self.keep(self.at_template(problem, path, targets[0].template))
+            self.problems.keep(self.at_template(problem, path, targets[0].template))
         for user in {target.release: target for target in targets}.values():
             rules = manifest.release(user.release).files
             for rule in rules:
@@ -444,13 +434,9 @@ class _Renderer:
     def bake_file(self) -> None:
         first = self.graph.manifests[0]
         scope = Scope(self.project.evaluator, first.source, {}, {}).add({"bake": bake_model(self.graph)})
-        try:
+        with self.problems.collecting():
             text = self.render(BAKE_TEMPLATE, scope, first, (), BAKE_FILE)
-        except BakegenError as error:
-            for problem in error.problems:
-                self.keep(problem)
-            return
-        self.add(BAKE_FILE, OutputFile(text.encode()), first, ())
+            self.add(BAKE_FILE, OutputFile(text.encode()), first, ())
 
 
 def parametrize(values: Sequence[str], args: Sequence[Mapping[str, str]]) -> str | None:
