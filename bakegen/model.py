@@ -246,3 +246,19 @@ class Absent:
     cause: Literal["exclude", "when"]
     reason: str
     path: KeyPath
+
+
+GroupKind = Literal["default", "image", "release", "axis value", "own", "dockerfile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A bake group: its members in the order of the manifests, publishable parents of members included.
+
+    `parts` are smaller groups that together hold some or all of the members, so that the bake file need not list them.
+    """
+
+    name: str
+    kind: GroupKind
+    members: tuple[str, ...]
+    parts: tuple[str, ...] = ()

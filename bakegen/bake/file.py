@@ -14,8 +14,8 @@ from typing import Any
 from bakegen.bake import hcl
 from bakegen.bake.hcl import Call, Name
 from bakegen.graph.expand import dockerfile_word, word
-from bakegen.graph.graph import Graph, Group
-from bakegen.model import Manifest, Target
+from bakegen.graph.graph import Graph
+from bakegen.model import Group, Manifest, Target
 
 BAKE_FILE = "docker-bake.hcl"
 

@@ -25,8 +25,8 @@ from bakegen.bake.file import BAKE_FILE
 from bakegen.engine.docker import ending_on_signals, require_buildx, require_engine, run_bake
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.graph.expand import OUTPUT
-from bakegen.graph.graph import Graph, Group
-from bakegen.model import Target
+from bakegen.graph.graph import Graph
+from bakegen.model import Group, Target
 from bakegen.output import compare
 from bakegen.project import Project
 from bakegen.render.files import render, render_bake_file

@@ -8,28 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import networkx as nx
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
 from bakegen.graph.selectors import parse_selectors
-from bakegen.model import Absent, Manifest, Target, with_defaults
-
-GroupKind = Literal["default", "image", "release", "axis value", "own", "dockerfile"]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A bake group: its members in the order of the manifests, publishable parents of members included.
-
-    `parts` are smaller groups that together hold some or all of the members, so that the bake file need not list them.
-    """
-
-    name: str
-    kind: GroupKind
-    members: tuple[str, ...]
-    parts: tuple[str, ...] = ()
+from bakegen.model import Absent, Group, Manifest, Target, with_defaults
 
 
 @dataclass(frozen=True)

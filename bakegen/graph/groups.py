@@ -12,10 +12,10 @@ from typing import get_args
 
 from bakegen.errors import BakegenError, Problem
 from bakegen.graph.expand import dockerfile_word, value_word, word
-from bakegen.graph.graph import Graph, Group, GroupKind
+from bakegen.graph.graph import Graph
 from bakegen.graph.selectors import parse_selectors
 from bakegen.manifest.source import KeyPath
-from bakegen.model import Manifest, Target
+from bakegen.model import Group, GroupKind, Manifest, Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
 from bakegen.graph.expand import value_word, word
-from bakegen.model import Absent, Target
-
-if TYPE_CHECKING:
-    from bakegen.graph.graph import Group
+from bakegen.model import Absent, Group, Target
 
 _REASONS = 3  # why nothing matches: more would not be read
 FIXED_KEYS = ("image", "release", "platform", "target", "group")
