@@ -14,7 +14,7 @@ import pytest
 from harness import Outcome, run
 
 import bakegen.cache
-import bakegen.cli
+import bakegen.project
 from bakegen.cache import fingerprint, recall, remember
 from bakegen.output import OutputFile
 from bakegen.project import Project, load_project
@@ -62,7 +62,7 @@ def generate(project: Path, *words: str) -> tuple[Outcome, bool]:
         return load_project(root)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bakegen.cli, "_load", noted)
+        patch.setattr(bakegen.project, "load_project", noted)
         outcome = run(project, ["generate", *words])
     return outcome, bool(worked)
 

@@ -1,0 +1,45 @@
+"""`bakegen create-context`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bakegen.commands.changes import changes_data, say_changes, say_waiting
+from bakegen.commands.options import TextFormat
+from bakegen.console import count, print_json, say
+
+
+def create_context(
+    context: typer.Context,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image families.", show_default=False)],
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Check what is written against the published schemas, too.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that were edited by hand.")] = False,
+    form: Annotated[TextFormat, typer.Option("--format", help="How the changes are printed.")] = TextFormat.text,
+) -> None:
+    """Write dockerfiles.json and images.json of an image.
+
+    They tell what is rendered and what is built. Nothing is written if any manifest or template has a problem.
+    """
+    from bakegen import output
+    from bakegen.paths import find_root
+    from bakegen.project import load_project
+    from bakegen.render.files import render
+    from bakegen.render.metadata import check_metadata, metadata, metadata_paths
+
+    root = find_root(context.obj)
+    with output.lock(root, waiting=say_waiting):
+        project = load_project(root)
+        paths = [path for manifest in project.graph.restrict(images) for path in metadata_paths(manifest.image)]
+        made = metadata(project, render(project), paths)
+        if validate:
+            check_metadata(made)
+        changes = output.write(root, made, tuple(paths), force=force)
+    if form is TextFormat.json:
+        print_json(changes_data(changes))
+    say_changes(changes, done=True)
+    if validate:
+        say(f"{count(len(made), 'file')} as the schemas say")

@@ -1,0 +1,64 @@
+"""`bakegen generate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bakegen.commands.changes import changes_data, say_changes, say_waiting
+from bakegen.commands.options import Images, TextFormat
+from bakegen.console import print_json, print_lines, say
+
+
+def generate(
+    context: typer.Context,
+    images: Images = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; show what has drifted and exit 1 if anything has.")
+    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite outputs that were edited by hand.")] = False,
+    dockerfiles: Annotated[bool, typer.Option("--dockerfiles", help="Only Dockerfiles and their side files.")] = False,
+    docs: Annotated[bool, typer.Option("--docs", help="Only READMEs.")] = False,
+    bake: Annotated[bool, typer.Option("--bake", help="Only docker-bake.hcl and versions.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of these, as if none were named.")] = False,
+    save_metadata: Annotated[
+        bool, typer.Option("--save-metadata", help="Write dockerfiles.json and images.json too.")
+    ] = False,
+    version: Annotated[
+        str | None,
+        typer.Option("--target-version", metavar="V", help="Set the default of VERSION, in the manifest as well."),
+    ] = None,
+    form: Annotated[TextFormat, typer.Option("--format", help="How the changes are printed.")] = TextFormat.text,
+) -> None:
+    """Write Dockerfiles, READMEs and docker-bake.hcl.
+
+    Only what differs is touched, and what is no longer made is removed. Files that bakegen did not make, or that were
+    edited by hand since, are reported instead of overwritten.
+    """
+    from bakegen.generation import Run, carry_out
+    from bakegen.paths import find_root
+    from bakegen.render.extent import PARTS
+
+    named = {"dockerfiles": dockerfiles, "docs": docs, "bake": bake}
+    parts = () if everything else tuple(part for part in PARTS if named[part])
+    writes = not (check or diff)
+    run = Run(
+        images=tuple(images or ()),
+        parts=parts,
+        version=version,
+        save_metadata=save_metadata,
+        writes=writes,
+        force=force,
+    )
+    changes, difference = carry_out(find_root(context.obj), run, waiting=say_waiting)
+    if form is TextFormat.json:
+        shown = {} if writes else {"diff": "".join(f"{line}\n" for line in difference)}
+        print_json({**changes_data(changes), **shown})
+    else:
+        print_lines(difference)
+    say_changes(changes, done=writes)
+    if check and changes.drifted:
+        say("run `bakegen generate` and commit the result")
+        raise typer.Exit(1)

@@ -1,0 +1,57 @@
+"""`bakegen list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bakegen.commands.options import Format
+from bakegen.console import print_json, print_lines
+
+WHAT = {
+    "targets": ("target", "platforms", "dockerfile"),
+    "groups": ("group", "kind", "targets"),
+    "tags": ("tag", "platforms", "target"),
+    "dockerfiles": ("dockerfile", "template", "targets"),
+}
+
+
+def list_(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[targets|groups|tags|dockerfiles] [SELECTOR]...",
+            help="What to list (targets if left out), and which.",
+        ),
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="How it is printed.")] = Format.table,
+) -> None:
+    """List what there is: targets, groups, tags or Dockerfiles."""
+    from bakegen.paths import find_root
+    from bakegen.project import load_project
+    from bakegen.views import listing
+
+    what, *selectors = words if words and words[0] in WHAT else ["targets", *(words or [])]
+    graph = load_project(find_root(context.obj)).graph
+    targets = graph.select(selectors)
+    match what:
+        case "groups":
+            rows = listing.group_rows(graph, targets)
+        case "tags":
+            rows = listing.tag_rows(graph, targets)
+        case "dockerfiles":
+            rows = listing.dockerfile_rows(targets)
+        case _:
+            rows = [listing.target_row(graph, target) for target in targets]
+    columns = WHAT[what]
+    match form:
+        case Format.json:
+            print_json(rows)
+        case Format.names:
+            print_lines(row["references"][0] if what == "tags" else row[columns[0]] for row in rows)
+        case Format.table:
+            if what in {"groups", "dockerfiles"}:
+                rows = [{**row, "targets": len(row["targets"])} for row in rows]
+            print_lines(listing.table(rows, columns))
