@@ -1,0 +1,122 @@
+"""What a user sees: colours and moving lines on terminals only, talk that `--quiet` silences, data that stays raw."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import run
+
+TEN_LINES = Path(__file__).parent / "cases" / "ten-lines"
+WRONG = Path(__file__).parent / "errors" / "undefined-name"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TEN_LINES, tmp_path / "project"))
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    project = next(path for path in sorted(WRONG.iterdir()) if path.is_dir())
+    return Path(shutil.copytree(project, tmp_path / "wrong"))
+
+
+def on_terminal(*command: str, **environment: str) -> str:
+    """What a command shows on a terminal."""
+    main, end = pty.openpty()
+    usual = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    child = subprocess.Popen(
+        command, stdin=end, stdout=end, stderr=end, env={**usual, "TERM": "xterm", **environment}, close_fds=True
+    )
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            part = os.read(main, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(main)
+    child.wait()
+    return shown.decode().replace("\r\n", "\n")
+
+
+def bakegen(*words: str) -> list[str]:
+    return [sys.executable, "-m", "bakegen", *words]
+
+
+def test_a_terminal_shows_colours_unless_they_are_unwanted(wrong: Path) -> None:
+    command = bakegen("-C", str(wrong), "validate")
+    plain = subprocess.run(command, text=True, capture_output=True, check=False).stderr
+    coloured = on_terminal(*command)
+
+    assert "\x1b[31m^~" in coloured
+    assert "\x1b" not in plain
+    assert on_terminal(*command, NO_COLOR="1") == plain
+    assert on_terminal(*command, TERM="dumb") == plain
+
+
+@pytest.mark.parametrize("words", [["generate"], ["generate", "--check"], ["validate"], ["create-context", "redis-exporter"]])
+def test_quiet_says_nothing_of_what_went_well(project: Path, words: list[str]) -> None:
+    loud, quiet = run(project, words), run(project, [*words, "--quiet"])
+
+    assert loud.stderr
+    assert (quiet.stderr, quiet.code) == ("", 0)
+
+
+def test_quiet_silences_neither_data_nor_problems(project: Path, wrong: Path) -> None:
+    assert run(project, ["list", "-q"]).stdout == run(project, ["list"]).stdout
+    assert run(wrong, ["validate", "-q"]) == run(wrong, ["validate"])
+
+
+def test_quiet_is_for_one_run_only(project: Path) -> None:
+    run(project, ["validate", "--quiet"])
+
+    assert run(project, ["validate"]).stderr
+
+
+PROGRESS = """
+from bakegen.console import progress
+with progress(2) as done:
+    done("the first")
+    done("the second, whose name is " + 100 * "long")
+print("over")
+"""
+
+
+def test_progress_is_a_line_for_each_step() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRESS], text=True, capture_output=True, check=True)
+
+    assert done.stderr.splitlines()[0] == "[1/2] the first"
+    assert len(done.stderr.splitlines()) == 2
+    assert done.stdout == "over\n"
+
+
+def test_progress_on_a_terminal_is_one_line_that_goes_away() -> None:
+    shown = on_terminal(sys.executable, "-c", PROGRESS, COLUMNS="40")
+    first, second, last = shown.split("\r\x1b[K")[1:]
+
+    assert first == "[1/2] the first"
+    assert len(second) == 39
+    assert last == "over\n"
+
+
+def test_changes_are_data_too(project: Path) -> None:
+    made = json.loads(run(project, ["generate", "--format", "json"]).stdout)
+    assert "diff" not in made
+    (project / "docker-bake.hcl").unlink()
+    drifted = run(project, ["generate", "--check", "--format", "json"])
+    changes = json.loads(drifted.stdout)
+
+    assert drifted.code == 1
+    assert changes["new"] == ["docker-bake.hcl"]
+    assert changes["diff"].startswith("diff --git a/docker-bake.hcl b/docker-bake.hcl\nnew file mode 100644\n")
