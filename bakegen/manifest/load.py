@@ -69,14 +69,13 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
         part = load_source(file, relative(file, root))
         check_mapping(part)
         if "include" in part.content:
-            problem = part.problem(
+            raise part.failure(
                 "nested-include",
                 "an included file cannot include others",
                 ("include",),
                 at_key=True,
                 hint=f"list the files in {source.file}",
             )
-            raise BakegenError([problem])
         below = part if below is None else include(below, part)
     return include(below, source) if below else source
 
@@ -84,13 +83,13 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
 def _input_file(source: Source, text: str, path: KeyPath, folder: Path, root: Path, what: str) -> Path:
     mistake = path_mistake(text)
     if mistake:
-        raise BakegenError([source.problem("unsafe-path", f'the path "{text}" {mistake}', path)])
+        raise source.failure("unsafe-path", f'the path "{text}" {mistake}', path)
     file = folder / text
     if not file.exists():
         hint = _nearest_file(folder, text) or f"{what} is looked up in {relative(folder, root)}/"
-        raise BakegenError([source.problem("missing-file", f'there is no file "{text}"', path, hint=hint)])
+        raise source.failure("missing-file", f'there is no file "{text}"', path, hint=hint)
     if leaves(root, file):
-        raise BakegenError([source.problem("unsafe-path", f'"{text}" is a link that leads out of the project', path)])
+        raise source.failure("unsafe-path", f'"{text}" is a link that leads out of the project', path)
     return file
 
 

@@ -86,6 +86,10 @@ class Source:
             code=code, message=message, position=position, source=self.line(position), length=length, hint=hint
         )
 
+    def failure(self, code: Code, message: str, path: KeyPath, *, hint: str = "", at_key: bool = False) -> BakegenError:
+        """Return that problem as the only one of an error, to be raised."""
+        return BakegenError([self.problem(code, message, path, hint=hint, at_key=at_key)])
+
 
 def load_source(file: Path, name: str) -> Source:
     """Read one YAML file; `name` is what messages call it. Raises `BakegenError` with every problem found."""

@@ -8,29 +8,26 @@ what differs between them reaches it as build args.
 
 from __future__ import annotations
 
-import difflib
-import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from posixpath import dirname, join, normpath
-from typing import Any, Literal
-
-from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
+from posixpath import dirname, join
+from typing import Literal
 
 from bakegen.bake.file import BAKE_FILE, bake_model
 from bakegen.docker.platforms import Platform
-from bakegen.errors import BakegenError, Code, Collector, Position, Problem, line_at, narrowed
+from bakegen.errors import Collector
 from bakegen.graph.expand import OUTPUT, Names
 from bakegen.manifest.source import KeyPath
-from bakegen.model import FileRule, Manifest, Parent, Target, as_written
+from bakegen.model import FileRule, Manifest, Target
 from bakegen.output import OutputFile, path_problems
 from bakegen.paths import folders_of, leaves, path_mistake
 from bakegen.project import Project
 from bakegen.render.dockerfile_check import check_dockerfile
 from bakegen.render.readme import readme_names
+from bakegen.render.shared import shared_scope
+from bakegen.render.template import at_template, render_template
 from bakegen.resources import BAKE_TEMPLATE
-from bakegen.templating.expressions import Failure, FreeText, Scope, explain_failure, text_mistake
+from bakegen.templating.expressions import Scope
 
 README_TEMPLATE = "README.md.j2"
 METADATA = ("dockerfiles.json", "images.json")  # in the folder of a family, if asked for: `render.metadata` makes them
@@ -200,171 +197,23 @@ class _Renderer:
         release = manifest.release(targets[0].release)
         templates = dict.fromkeys(target.template for target in targets)
         if len(templates) > 1:
-            raise self.problem(
-                manifest,
+            raise manifest.source.failure(
                 "shared-dockerfile",
                 f'targets that share "{path}" have different templates: {", ".join(templates)}',
                 release.dockerfile.path,
-                "give them different paths, for example with {{ release }}",
+                hint="give them different paths, for example with {{ release }}",
             )
-        scope = self.shared_scope(manifest, names, path, targets)
-        text = self.render(targets[0].template, scope, manifest, release.template.path, path)
+        scope = shared_scope(self.graph, manifest, names, path, targets)
+        text = render_template(self.project, targets[0].template, scope, manifest, release.template.path, path)
         text = _with_header(text, manifest, targets[0].template)
         self.add(path, OutputFile(text.encode()), manifest, release.dockerfile.path)
         self.originates(path, manifest, "dockerfile", targets, template=targets[0].template)
         for problem in check_dockerfile(text, path, manifest, targets):
-            self.problems.keep(self.at_template(problem, path, targets[0].template))
+            self.problems.keep(at_template(self.project, problem, path, targets[0].template))
         for user in {target.release: target for target in targets}.values():
             rules = manifest.release(user.release).files
             for rule in rules:
                 self.side_files(manifest, rule, scope, path, targets)
-
-    def problem(self, manifest: Manifest, code: Code, message: str, path: KeyPath, hint: str = "") -> BakegenError:
-        return BakegenError([manifest.source.problem(code, message, path, hint=hint)])
-
-    def shared_scope(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> Scope:
-        """Return the names for a Dockerfile: what its targets have in common; the rest is not available, with reasons."""
-        unavailable = {
-            name: (
-                f"{name} is free until bake time, so it cannot stand in a Dockerfile",
-                f"pass it as a build arg: args: {{{name}: '{{{{ {name} }}}}'}}",
-            )
-            for name in manifest.variables
-        }
-        unavailable["platform"] = ("a Dockerfile serves all platforms", "loop over `platforms`, or use TARGETARCH")
-        values: dict[str, Any] = {}
-        properties = {}
-        for name, texts in {
-            "release": [target.release for target in targets],
-            "target": [target.name for target in targets],
-        }.items():
-            if len(set(texts)) == 1:
-                values[name] = texts[0]
-            else:
-                unavailable[name] = (f'"{path}" serves {len(set(texts))} values of `{name}`', "")
-        for axis in manifest.axes:
-            found = list(dict.fromkeys(target.values.get(axis.name) for target in targets))
-            if len(found) == 1 and found[0] is not None:
-                values[axis.name] = found[0]
-                properties[axis.name] = axis.value(found[0])
-            elif len(found) > 1:
-                shown = ", ".join(str(value) for value in found)
-                unavailable[axis.name] = (
-                    f'"{path}" serves several values of `{axis.name}` ({shown})',
-                    _arg_hint(axis.name, targets),
-                )
-            else:
-                unavailable[axis.name] = (f'release "{targets[0].release}" does not span axis `{axis.name}`', "")
-        platforms = dict.fromkeys(platform for target in targets for platform in target.platforms)
-        parents = self.parents(manifest, path, targets)
-        values |= {
-            "platforms": tuple(Platform(platform) for platform in manifest.platforms if platform in platforms),
-            "args": {name: FreeText(text) if "\0" in text else text for name, text in targets[-1].args.items()},
-            "folder": normpath(_from_context(dirname(path), targets[0].context)),
-            "parents": parents,
-        }
-        if parents:
-            values["parent"] = parents[0]
-        return names.scope(values, properties, unavailable)
-
-    def parents(self, manifest: Manifest, path: str, targets: Sequence[Target]) -> list[str]:
-        """Return the parents' references as the Dockerfile writes them: what differs, as the build arg that carries it."""
-        counts = {len(target.parents) for target in targets}
-        if len(counts) > 1:
-            raise self.problem(
-                manifest,
-                "shared-dockerfile",
-                f'targets that share "{path}" have {" and ".join(map(str, sorted(counts)))} parents',
-                next((target.parents[0].path for target in reversed(targets) if target.parents), targets[0].path),
-                "give them different paths with `dockerfile:`, for example with {{ release }}",
-            )
-        written = []
-        for parents in zip(*(target.parents for target in targets), strict=True):
-            text = parametrize([parent.reference for parent in parents], [target.args for target in targets])
-            if text is None:
-                raise self.parent_problem(manifest, path, targets, parents)
-            written.append(text)
-        return written
-
-    def parent_problem(
-        self, manifest: Manifest, path: str, targets: Sequence[Target], parents: Sequence[Parent]
-    ) -> BakegenError:
-        """Say why no text names the parents of all targets: a variable or a difference that no build arg carries."""
-        args = "".join(text for target in targets for text in target.args.values())
-        for parent in parents:
-            for name in manifest.variables:
-                if f"\0{name}\0" in parent.reference and f"\0{name}\0" not in args:
-                    return self.problem(
-                        manifest,
-                        "not-available",
-                        f'the parent is called "{as_written(parent.reference)}", and {name} is free until bake time, so it cannot stand in a Dockerfile',
-                        parent.path,
-                        f"pass it as a build arg: args: {{{name}: '{{{{ {name} }}}}'}}",
-                    )
-        shown = ", ".join(dict.fromkeys(self.graph.resolve(targets[0], parent.reference) for parent in parents))
-        return self.problem(
-            manifest,
-            "shared-dockerfile",
-            f'targets that share "{path}" have different parents ({shown}), and no build arg carries the difference',
-            parents[0].path,
-            "add a build arg whose value is the part that differs, or give them different paths",
-        )
-
-    def at_template(self, problem: Problem, path: str, template: str) -> Problem:
-        """Return a problem of a line of a Dockerfile as one of the line of its template, if that can be told."""
-        file = self.project.loader.find(template)
-        if not (problem.position and problem.position.file == path and problem.position.line and file):
-            return problem
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
-        same = [number for number, line in enumerate(lines, 1) if line == problem.source]
-        if len(same) != 1:
-            return problem
-        position = Position(self.project.loader.shown[str(file)], same[0], problem.position.column)
-        return replace(problem, position=position)
-
-    def render(self, template: str, scope: Scope, manifest: Manifest, origin: KeyPath, output: str) -> str:
-        """Render a template file; raises `BakegenError` at the template's line, or at `origin` if there is no such file."""
-        try:
-            text = self.project.evaluator.render(template, scope)
-        except BakegenError:
-            raise
-        except Exception as error:
-            problem = self.template_problem(error, template, scope, manifest, origin)
-            if not problem.hint:
-                problem = replace(problem, hint=f"this was on the way to {output}")
-            raise BakegenError([problem]) from error
-        mistake = "holds a variable, which is free until bake time" if "\0" in text else text_mistake(text)
-        if mistake:
-            position = Position(self.project.loader.shown.get(str(self.project.loader.find(template)), template))
-            raise BakegenError(
-                [Problem(code="control-character", message=mistake, position=position, hint="pass it as a build arg")]
-            )
-        return text
-
-    def template_problem(
-        self, error: Exception, template: str, scope: Scope, manifest: Manifest, origin: KeyPath
-    ) -> Problem:
-        failure = explain_failure(error, scope.names())
-        shown = self.project.loader.shown
-        file, line = "", 0
-        if isinstance(error, TemplateSyntaxError) and error.filename:
-            file, line = error.filename, error.lineno
-        else:
-            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in shown]
-            if frames:
-                file, line = frames[-1].filename, frames[-1].lineno or 0
-        if isinstance(error, TemplateNotFound) and not isinstance(error, TemplatesNotFound):
-            failure = _explain_missing(str(error.message), failure, self.project.loader.list_templates())
-            if not file:
-                return manifest.source.problem(failure.code, failure.message, origin, hint=failure.hint)
-        source = ""
-        if file:
-            source = line_at(Path(file).read_text(encoding="utf-8-sig", errors="replace"), line)
-        position = Position(shown.get(file or str(self.project.loader.find(template)), template), line)
-        problem = Problem(
-            code=failure.code, message=failure.message, position=position, source=source, hint=failure.hint
-        )
-        return narrowed(problem, *failure.patterns)
 
     def side_files(
         self, manifest: Manifest, rule: FileRule, scope: Scope, dockerfile: str, targets: Sequence[Target]
@@ -377,12 +226,14 @@ class _Renderer:
             name = inner.text(rule.file)
             mistake = path_mistake(name)
             if mistake:
-                raise self.problem(manifest, "unsafe-path", f'the path "{name}" {mistake}', rule.file.path)
+                raise manifest.source.failure("unsafe-path", f'the path "{name}" {mistake}', rule.file.path)
             path = join(dirname(dockerfile), name)
             template = copied = None
             if rule.template:
                 template = inner.text(rule.template)
-                file = OutputFile(self.render(template, inner, manifest, rule.template.path, path).encode())
+                file = OutputFile(
+                    render_template(self.project, template, inner, manifest, rule.template.path, path).encode()
+                )
             else:
                 copied = inner.text(rule.copy or rule.file)
                 file = self.copied(manifest, rule, inner)
@@ -403,24 +254,23 @@ class _Renderer:
         mistake = path_mistake(text)
         source = self.project.root / text
         if mistake:
-            raise self.problem(manifest, "unsafe-path", f'the path "{text}" {mistake}', expression.path)
+            raise manifest.source.failure("unsafe-path", f'the path "{text}" {mistake}', expression.path)
         if not source.is_file():
-            raise self.problem(
-                manifest,
+            raise manifest.source.failure(
                 "missing-file",
                 f'there is no file "{text}"',
                 expression.path,
-                "the path is taken from the project root",
+                hint="the path is taken from the project root",
             )
         if leaves(self.project.root, source):
-            raise self.problem(
-                manifest, "unsafe-path", f'"{text}" is a link that leads out of the project', expression.path
+            raise manifest.source.failure(
+                "unsafe-path", f'"{text}" is a link that leads out of the project', expression.path
             )
         try:
             file = OutputFile(source.read_bytes(), bool(source.stat().st_mode & 0o100))
         except OSError as error:
-            raise self.problem(
-                manifest, "unreadable-file", f'cannot read "{text}": {error.strerror}', expression.path
+            raise manifest.source.failure(
+                "unreadable-file", f'cannot read "{text}": {error.strerror}', expression.path
             ) from error
         self.looked[text] = file
         return file
@@ -428,61 +278,15 @@ class _Renderer:
     def readme(self, manifest: Manifest, folder: str) -> None:
         scope = Scope(self.project.evaluator, manifest.source, {}, {}).add(readme_names(self.graph, manifest, folder))
         path = f"{folder}/README.md"
-        text = self.render(README_TEMPLATE, scope, manifest, ("image",), path)
+        text = render_template(self.project, README_TEMPLATE, scope, manifest, ("image",), path)
         self.made[path] = _Made(OutputFile(text.encode()), manifest, ("image",), own=True)
 
     def bake_file(self) -> None:
         first = self.graph.manifests[0]
         scope = Scope(self.project.evaluator, first.source, {}, {}).add({"bake": bake_model(self.graph)})
         with self.problems.collecting():
-            text = self.render(BAKE_TEMPLATE, scope, first, (), BAKE_FILE)
+            text = render_template(self.project, BAKE_TEMPLATE, scope, first, (), BAKE_FILE)
             self.add(BAKE_FILE, OutputFile(text.encode()), first, ())
-
-
-def parametrize(values: Sequence[str], args: Sequence[Mapping[str, str]]) -> str | None:
-    """Return one text that gives `values[i]` when `${NAME}` is replaced by `args[i][NAME]`; None if there is none.
-
-    >>> parametrize(["python:3.8-slim", "python:3.9-slim"], [{"PYTHON": "3.8"}, {"PYTHON": "3.9"}])
-    'python:${PYTHON}-slim'
-    """
-    if len(set(values)) == 1 and "\0" not in values[0]:
-        return values[0]
-    first = args[0]
-    carriers = [
-        name for name in first if first[name] and ("\0" in first[name] or len({arg.get(name) for arg in args}) > 1)
-    ]
-    parts: list[tuple[str, bool]] = [(values[0], False)]  # text, and whether it is a build arg
-    for name in sorted(carriers, key=lambda name: (-len(first[name]), name)):
-        parts = [
-            piece for text, is_arg in parts for piece in ([(text, True)] if is_arg else _split(text, first[name], name))
-        ]
-    for value, arg in zip(values, args, strict=True):
-        if "".join(arg.get(text, "") if is_arg else text for text, is_arg in parts) != value:
-            return None
-    written = "".join(f"${{{text}}}" if is_arg else text for text, is_arg in parts)
-    return None if "\0" in written else written
-
-
-def _split(text: str, value: str, name: str) -> Iterator[tuple[str, bool]]:
-    for index, piece in enumerate(text.split(value)):
-        if index:
-            yield name, True
-        if piece:
-            yield piece, False
-
-
-def _arg_hint(axis: str, targets: Sequence[Target]) -> str:
-    for name, text in targets[0].args.items():
-        if text == targets[0].values.get(axis):
-            return f"write ${{{name}}}, the build arg that carries it"
-    return f"pass it as a build arg, or add {{{{ {axis} }}}} to `dockerfile:`"
-
-
-def _from_context(folder: str, context: str) -> str:
-    """Return the folder of a Dockerfile as its COPY instructions see it."""
-    if context == "." or "://" in context:
-        return folder
-    return folder.removeprefix(context).lstrip("/") if f"{folder}/".startswith(f"{context}/") else folder
 
 
 def _with_header(text: str, manifest: Manifest, template: str) -> str:
@@ -498,14 +302,3 @@ def _with_header(text: str, manifest: Manifest, template: str) -> str:
         directives.append(lines.pop(0))
     note = f"# Generated by bakegen from {manifest.source.file} and templates/{template}. Do not edit."
     return "\n".join([*directives, note, *lines])
-
-
-def _explain_missing(template: str, failure: Failure, known: Iterable[str]) -> Failure:
-    """Say why there is no such template, or which is nearest, compared without the ending that most have in common."""
-    mistake = path_mistake(template)
-    if mistake:
-        return replace(failure, code="unsafe-path", message=f'the path "{template}" {mistake}')
-    stems = {name.removesuffix(".j2").removesuffix(".Dockerfile"): name for name in known}
-    near = difflib.get_close_matches(template.removesuffix(".j2").removesuffix(".Dockerfile"), stems, n=1)
-    hint = f'did you mean "{stems[near[0]]}"?' if near else f"write templates/{template}, or name another one"
-    return replace(failure, hint=hint)

@@ -412,7 +412,7 @@ class Scope:
         if "{{" in condition.text:
             bare = condition.text.replace("{{", "").replace("}}", "").strip()
             message = "a condition is an expression as it is, without braces"
-            raise BakegenError([self._source.problem("template-syntax", message, condition.path, hint=f"write {bare}")])
+            raise self._source.failure("template-syntax", message, condition.path, hint=f"write {bare}")
         try:
             return self._evaluator.test(condition.text, self)
         except BakegenError:
@@ -446,7 +446,7 @@ class Scope:
         names = [_name(part) for part in circle]
         others = f" by way of {', '.join(names[1:])}" if names[1:] else ""
         message = f'"{names[0]}" is defined by itself{others}'
-        return BakegenError([self._source.problem("definition-loop", message, circle[0], hint="break the circle")])
+        return self._source.failure("definition-loop", message, circle[0], hint="break the circle")
 
     def _checked(self, expression: Expression) -> str:
         try:
@@ -457,7 +457,7 @@ class Scope:
             raise self._error(expression.path, error) from error
         mistake = text_mistake(text.replace(EMPTY_NAME, "") if self.allows_empty_names else text)
         if mistake:
-            raise BakegenError([self._source.problem("control-character", mistake, expression.path, hint="remove it")])
+            raise self._source.failure("control-character", mistake, expression.path, hint="remove it")
         return normalized(text)
 
     def _error(self, path: KeyPath, error: Exception) -> BakegenError:

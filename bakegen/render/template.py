@@ -1,0 +1,88 @@
+"""A template and the names that it may use → text, with each failure at the line of the template that caused it."""
+
+from __future__ import annotations
+
+import difflib
+import traceback
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
+
+from bakegen.errors import BakegenError, Position, Problem, line_at, narrowed
+from bakegen.manifest.source import KeyPath
+from bakegen.model import Manifest
+from bakegen.paths import path_mistake
+from bakegen.project import Project
+from bakegen.templating.expressions import Failure, Scope, explain_failure, text_mistake
+
+
+def render_template(
+    project: Project, template: str, scope: Scope, manifest: Manifest, origin: KeyPath, output: str
+) -> str:
+    """Render a template file; raises `BakegenError` at the template's line, or at `origin` if there is no such file."""
+    try:
+        text = project.evaluator.render(template, scope)
+    except BakegenError:
+        raise
+    except Exception as error:
+        problem = _template_problem(project, error, template, scope, manifest, origin)
+        if not problem.hint:
+            problem = replace(problem, hint=f"this was on the way to {output}")
+        raise BakegenError([problem]) from error
+    mistake = "holds a variable, which is free until bake time" if "\0" in text else text_mistake(text)
+    if mistake:
+        position = Position(project.loader.shown.get(str(project.loader.find(template)), template))
+        raise BakegenError(
+            [Problem(code="control-character", message=mistake, position=position, hint="pass it as a build arg")]
+        )
+    return text
+
+
+def at_template(project: Project, problem: Problem, path: str, template: str) -> Problem:
+    """Return a problem of a line of a Dockerfile as one of the line of its template, if that can be told."""
+    file = project.loader.find(template)
+    if not (problem.position and problem.position.file == path and problem.position.line and file):
+        return problem
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    same = [number for number, line in enumerate(lines, 1) if line == problem.source]
+    if len(same) != 1:
+        return problem
+    position = Position(project.loader.shown[str(file)], same[0], problem.position.column)
+    return replace(problem, position=position)
+
+
+def _template_problem(
+    project: Project, error: Exception, template: str, scope: Scope, manifest: Manifest, origin: KeyPath
+) -> Problem:
+    failure = explain_failure(error, scope.names())
+    shown = project.loader.shown
+    file, line = "", 0
+    if isinstance(error, TemplateSyntaxError) and error.filename:
+        file, line = error.filename, error.lineno
+    else:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in shown]
+        if frames:
+            file, line = frames[-1].filename, frames[-1].lineno or 0
+    if isinstance(error, TemplateNotFound) and not isinstance(error, TemplatesNotFound):
+        failure = _explain_missing(str(error.message), failure, project.loader.list_templates())
+        if not file:
+            return manifest.source.problem(failure.code, failure.message, origin, hint=failure.hint)
+    source = ""
+    if file:
+        source = line_at(Path(file).read_text(encoding="utf-8-sig", errors="replace"), line)
+    position = Position(shown.get(file or str(project.loader.find(template)), template), line)
+    problem = Problem(code=failure.code, message=failure.message, position=position, source=source, hint=failure.hint)
+    return narrowed(problem, *failure.patterns)
+
+
+def _explain_missing(template: str, failure: Failure, known: Iterable[str]) -> Failure:
+    """Say why there is no such template, or which is nearest, compared without the ending that most have in common."""
+    mistake = path_mistake(template)
+    if mistake:
+        return replace(failure, code="unsafe-path", message=f'the path "{template}" {mistake}')
+    stems = {name.removesuffix(".j2").removesuffix(".Dockerfile"): name for name in known}
+    near = difflib.get_close_matches(template.removesuffix(".j2").removesuffix(".Dockerfile"), stems, n=1)
+    hint = f'did you mean "{stems[near[0]]}"?' if near else f"write templates/{template}, or name another one"
+    return replace(failure, hint=hint)
