@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
+from unicodedata import combining, east_asian_width
 
 # Every kind of problem. docs/errors.md explains each; tests/errors has an example of each.
 Code = Literal[
@@ -237,11 +238,14 @@ def format_problem(problem: Problem) -> str:
     if problem.position and problem.position.line and problem.source.strip():
         number = str(problem.position.line)
         gutter = " " * len(number)
-        shown, column = _clip(printable(problem.source).replace("\t", " "), problem.position.column)
+        start = max(0, problem.position.column - 1)
+        parts = (problem.source[:start], problem.source[start : start + problem.length])
+        before, marked = (printable(part).replace("\t", " ") for part in parts)
+        shown, column = _clip(printable(problem.source).replace("\t", " "), len(before) + 1)
         lines += [f"{gutter} |", f"{number} | {shown}"]
-        if column:
-            length = max(1, min(problem.length, len(shown) - column + 1))
-            lines.append(f"{gutter} | {' ' * (column - 1)}^{'~' * (length - 1)}")
+        if problem.position.column:
+            space, length = _width(shown[: column - 1]), _width(shown[column - 1 : column - 1 + len(marked)])
+            lines.append(f"{gutter} | {' ' * space}^{'~' * (length - 1)}")
     if problem.hint:
         lines.append(f"  = help: {printable(problem.hint)}")
     return "\n".join(lines)
@@ -250,6 +254,11 @@ def format_problem(problem: Problem) -> str:
 def _shortened(text: str, most: int = 800) -> str:
     """Return text that fits on a screen: the middle of a very long one is left out."""
     return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 4 :]}"
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: none for what combines, two for wide characters."""
+    return sum(0 if combining(c) else 1 + (east_asian_width(c) in "WF") for c in text)
 
 
 def _clip(source: str, column: int, width: int = 160) -> tuple[str, int]:
