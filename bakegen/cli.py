@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from bakegen import __version__
-from bakegen.commands import build, create_context, explain, generate, schema, validate, verify
+from bakegen.commands import build, create_context, explain, generate, init, schema, validate, verify
 from bakegen.commands import list as listing
 from bakegen.commands.options import Command
 from bakegen.commands.selection import SELECTING
@@ -34,6 +34,7 @@ app = typer.Typer(
     epilog="Selectors pick targets: runtime, python=3.9, distro=debian*, platform=linux/ppc64le, python!=3.7. "
     "Words about one thing add up, words about different things narrow.",
 )
+app.command("init", cls=Command)(init.init)
 app.command("generate", cls=Command)(generate.generate)
 app.command("create-context", cls=Command)(create_context.create_context)
 app.command("validate", cls=Command)(validate.validate)

@@ -34,6 +34,7 @@ Code = Literal[
     "empty-release",
     "empty-selection",
     "empty-value",
+    "file-exists",
     "fixed-version",
     "foreign-output",
     "foreign-variable",

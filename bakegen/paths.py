@@ -44,7 +44,7 @@ def find_root(start: Path) -> Path:
     raise fail(
         "no-project",
         f"there is no {MANIFESTS}/ folder in {start} or above it",
-        hint=f"go to the project, name it with -C DIR, or start one: mkdir {MANIFESTS}, and write {MANIFESTS}/IMAGE.yml",
+        hint="go to the project, name it with -C DIR, or start one with `bakegen init IMAGE`",
     )
 
 

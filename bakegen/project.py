@@ -115,7 +115,9 @@ def load_project(root: Path, adapt: Callable[[Manifest], Manifest] = lambda mani
 
 
 def _no_manifests(folder: Path) -> BakegenError:
-    return fail("no-manifests", f"there is no manifest in {folder}", hint=f"write {MANIFESTS}/IMAGE.yml")
+    return fail(
+        "no-manifests", f"there is no manifest in {folder}", hint=f"`bakegen init IMAGE` writes {MANIFESTS}/IMAGE.yml"
+    )
 
 
 def _load(file: Path, root: Path) -> Source:

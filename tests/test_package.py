@@ -39,6 +39,7 @@ def test_the_wheel_holds_templates_schema_and_bake_template(wheel: Path) -> None
     expected = {
         f"bakegen/resources/{file.relative_to(ROOT).as_posix()}" for file in [*files, ROOT / "docker-bake.hcl.j2"]
     }
+    expected |= {f"bakegen/starter/{file.name}" for file in (ROOT / "bakegen" / "starter").glob("*.j2")}
     assert expected <= names
     assert not {name for name in names if name.startswith(("tests/", "manifest/", "generated/"))}
 

@@ -61,6 +61,16 @@ def mentioned_files(source: Source, folder: Path) -> Iterator[Path]:
     yield from (folder / text for text in texts if isinstance(text, str) and not path_mistake(text))
 
 
+def variable_prefix(image: str) -> str:
+    """Return what stands before the names of a family's variables in the bake file, without the `_` between.
+
+    >>> variable_prefix("bento-server"), variable_prefix("7zip")
+    ('BENTO_SERVER', 'IMAGE_7ZIP')
+    """
+    prefix = "".join(c if c.isalnum() else "_" for c in image).upper()
+    return f"IMAGE_{prefix}" if prefix[0].isdigit() else prefix  # HCL's names begin with a letter
+
+
 def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path) -> Source:
     below: Source | None = None
     for index, text in enumerate(includes):
@@ -172,8 +182,7 @@ class _Builder(Reading):
                     first[name] = path
 
     def variables(self) -> dict[str, Variable]:
-        prefix = "".join(c if c.isalnum() else "_" for c in self.content["image"]).upper()
-        prefix = f"IMAGE_{prefix}" if prefix[0].isdigit() else prefix  # HCL's names begin with a letter
+        prefix = variable_prefix(self.content["image"])
         variables = {}
         for name, value in self.content.get("variables", {}).items():
             path = ("variables", name)

@@ -1,0 +1,61 @@
+"""`bakegen init`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bakegen.console import say
+
+
+def init(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Name of the image family.", show_default=False)],
+    releases: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RELEASE[(PROPERTY)],...",
+            help="Its releases; one with a property in parentheses is only for distributions that have it.",
+            show_default=False,
+        ),
+    ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX", help="Where its images are pushed to, such as ghcr.io/acme.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write a first manifest, with its templates.
+
+    In the project that the folder belongs to, or as a new one. Nothing is overwritten.
+
+    --releases "runtime,cudnn(gpu),devel" makes three releases on an unpublished base; cudnn is only for distributions
+    that say gpu: true. Without it, the family is a single image.
+    """
+    from bakegen.engine.words import MisuseError
+    from bakegen.errors import BakegenError
+    from bakegen.paths import find_root
+    from bakegen.starter.family import check_names, first_files, write_family
+    from bakegen.starter.releases import parse_releases
+
+    try:
+        check_names(image, registry)
+        wanted = () if releases is None else parse_releases(releases)
+    except MisuseError as error:
+        context.fail(str(error))
+    try:
+        root = find_root(context.obj)
+    except BakegenError:  # there is no project yet
+        root = context.obj.resolve()
+    try:
+        written = write_family(root, first_files(image, wanted, registry))
+    except BakegenError:
+        say("nothing was written")
+        raise
+    for path in written:
+        say(f"{'new':>9}  {path}")
+    say("next:")
+    for words in ("generate", "list", f"build {image} --dry-run", f"build {image} --load --platform linux/amd64"):
+        say(f"  bakegen {words}")

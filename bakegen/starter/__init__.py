@@ -1,0 +1,1 @@
+"""A first manifest, with its templates."""

@@ -1,0 +1,156 @@
+"""The first files of a family: a manifest that works as it is, and its templates.
+
+In: the name of the image, its releases and its registry. Out: files by their path from the root, and the same on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISLNK
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bakegen.docker.references import is_repository
+from bakegen.engine.words import MisuseError
+from bakegen.errors import BakegenError, Position, Problem, fail, printable
+from bakegen.manifest.load import variable_prefix
+from bakegen.manifest.schema import manifest_schema
+from bakegen.output import Tree, lock
+from bakegen.paths import MANIFESTS, TEMPLATES, folders_of
+from bakegen.project import load_project
+from bakegen.render.files import render
+from bakegen.resources import resource
+from bakegen.starter.releases import BASE, Release
+
+NOWHERE = "registry.invalid"  # RFC 2606 keeps this top-level domain from ever existing
+SCHEMA = "manifest.schema.json"
+
+_STARTER = Path(__file__).parent
+_PLAIN = re.compile(r"[A-Za-z][\w./-]*\Z", re.ASCII)  # text that YAML reads as it stands, but for these words
+_WORDS = frozenset({"false", "n", "no", "null", "off", "on", "true", "y", "yes"})
+
+
+def check_names(image: str, registry: str | None) -> None:
+    """Raise `MisuseError` if this cannot be an image, or its images cannot be pushed there."""
+    declared = manifest_schema()["properties"]["image"]
+    if not re.search(declared["pattern"], image) or image.endswith("\n") or len(image) > declared["maxLength"]:
+        rule = "lower-case letters and digits, joined by `.`, `_` or `-`"
+        raise MisuseError(f'"{printable(image)}" cannot be an image: its name is made of {rule}')
+    if registry is not None and not is_repository(f"{registry}/{image}"):
+        raise MisuseError(f'--registry: "{printable(registry)}" cannot stand before /{image}; it is like ghcr.io/acme')
+
+
+def first_files(image: str, releases: Collection[Release], registry: str | None) -> dict[str, str]:
+    """Return the manifest and the templates; without releases, those of a single image."""
+    made = Environment(  # noqa: S701 - no HTML; other brackets than those of what is written
+        loader=FileSystemLoader(_STARTER),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+    made.filters["scalar"] = _scalar
+    others = [release for release in releases if release.name != BASE]
+    manifest = made.get_template("manifest.yml.j2").render(
+        image=image,
+        variable=f"{variable_prefix(image)}_VERSION",
+        registry=registry,
+        repository=f"{registry or NOWHERE}/{image}",
+        releases=others,
+        properties=list(dict.fromkeys(need for release in others for need in release.needs)),
+    )
+    templates = {BASE: "base.Dockerfile.j2", **{release.name: "release.Dockerfile.j2" for release in others}}
+    files = {f"{MANIFESTS}/{image}.yml": manifest}
+    if not others:
+        files[f"{TEMPLATES}/{image}/Dockerfile.j2"] = made.get_template("Dockerfile.j2").render(image=image)
+        return files
+    for release, template in templates.items():
+        path = f"{TEMPLATES}/{image}/{release}.Dockerfile.j2"
+        files[path] = made.get_template(template).render(image=image, release=release)
+    return files
+
+
+def _scalar(text: str) -> str:
+    """Return text as a manifest writes it: in quotes where it could be read as something else."""
+    return text if _PLAIN.match(text) and text.lower() not in _WORDS else json.dumps(text)
+
+
+def write_family(root: Path, files: Mapping[str, str]) -> list[str]:
+    """Write the files, and the schema that editors read if there is none; return what was written.
+
+    Nothing is overwritten. If the project does not load and render with the files, they are taken away again. Raises
+    `BakegenError` with every problem found.
+    """
+    with lock(root):
+        _check_free(root, files)
+        wanted = dict(files)
+        if not os.path.lexists(root / SCHEMA):
+            wanted[SCHEMA] = resource(f"schema/{SCHEMA}").read_text(encoding="utf-8")
+        with _undone_on_failure() as made:
+            for path, text in wanted.items():
+                _write_new(root, path, text, made)
+            render(load_project(root))
+    return list(wanted)
+
+
+def _check_free(root: Path, paths: Iterable[str]) -> None:
+    """Raise `BakegenError` with everything that is where a file is to be written."""
+    tree = Tree(root)
+    problems = []
+    for path in paths:
+        seen = tree.look(path)
+        if not seen.mode:
+            continue
+        if seen.at == path:
+            message = "this file is to be written, but it is there already"
+        elif S_ISLNK(seen.mode):
+            message = f'this file is to be written, but "{seen.at}" is a symbolic link, which bakegen does not follow'
+        else:
+            message = f'this file is to be written, but "{seen.at}" is no folder'
+        hint = "init overwrites nothing: give the family another name, or move this away"
+        problems.append(Problem(code="file-exists", message=message, position=Position(seen.at), hint=hint))
+    if problems:
+        raise BakegenError(problems)
+
+
+@contextmanager
+def _undone_on_failure() -> Iterator[list[Path]]:
+    """Remove the files and folders that are put on the list if what is done with them fails."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in reversed(made):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+        raise
+
+
+def _write_new(root: Path, path: str, text: str, made: list[Path]) -> None:
+    try:
+        for folder in reversed(list(folders_of(path))):
+            if not (root / folder).is_dir():
+                (root / folder).mkdir()
+                made.append(root / folder)
+        with (root / path).open("x", encoding="utf-8") as file:
+            made.append(root / path)
+            file.write(text)
+    except OSError as error:
+        raise fail(
+            "cannot-write",
+            f'"{path}" cannot be written: {error.strerror}',
+            position=Position(path),
+            hint="nothing was changed; mend this and run bakegen again",
+        ) from error
