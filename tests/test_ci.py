@@ -8,30 +8,21 @@ machine can do (install bakegen, log in, start a builder) is listed in `ELSEWHER
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from harness import run
+from pages import Machine, files_of
 from test_docs import Block, blocks
 from test_engine import run as shell
-from test_engine import tags_in
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "ci.md"
-FILES = {
-    block.mark.removeprefix("file: "): "".join(f"{line}\n" for line in block.lines)
-    for block in blocks(PAGE.read_text())
-    if isinstance(block, Block) and block.mark.startswith("file: ")
-}
+FILES = files_of(PAGE)
 WORKFLOWS = [name for name in FILES if name.startswith(".github/")]
 PIPELINES = [name for name in FILES if name.endswith("gitlab-ci.yml")]
 ACTIONS = {  # the actions there are, as of 2026
@@ -54,67 +45,12 @@ ALL = {*PICKED, "app_devel_debian12", "app_devel_debian13"}
 Tree = dict[str, Any]
 
 
-class Machine:
-    """A project with the page's files, and a shell in it whose pushes go to a corner of the test registry."""
-
-    def __init__(self, root: Path, registry: str) -> None:
-        self.root = root
-        self.registry = registry
-        self.place = f"ci-{uuid.uuid4().hex[:8]}"
-        for name, text in FILES.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
-        assert run(root, ["generate"]).code == 0
-        programs = root.parent / "programs"
-        programs.mkdir()
-        (programs / "bakegen").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bakegen "$@"\n')
-        (programs / "bakegen").chmod(0o755)
-        self.environment = {
-            **os.environ,
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "BAKEGEN_REGISTRY": f"{registry}/{self.place}",
-            "BAKEGEN_PLATFORMS": "linux/amd64",
-        }
-
-    def bash(self, script: str, environment: Mapping[str, str] | None = None) -> str:
-        """Run a script as GitHub does; return what it printed on both streams."""
-        done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c", script],
-            cwd=self.root,
-            env={**self.environment, **(environment or {})},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        assert done.returncode == 0, f"{script}\n{done.stdout}"
-        return done.stdout
-
-    def bake(self, words: Sequence[str]) -> set[str]:
-        """Return the targets that bake would build, parents left out."""
-        done = subprocess.run(
-            ["docker", "buildx", "bake", *words, "--print"],
-            cwd=self.root,
-            env=self.environment,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return set(json.loads(done.stdout)["group"]["default"]["targets"])
-
-    @property
-    def pushed(self) -> set[str]:
-        """The tags that are in the registry now."""
-        return tags_in(self.registry, f"{self.place}/app")
-
-
 @pytest.fixture
 def machine(tmp_path: Path, registry: str) -> Machine:
     source = f"{registry}/library/debian"  # what stands for Debian 12 on the test engine stands for Debian 13 too
     shell("docker", "buildx", "imagetools", "create", "-t", f"{source}:13-slim", f"{source}:12-slim", cwd=tmp_path)
     (tmp_path / "project").mkdir()
-    return Machine(tmp_path / "project", registry)
+    return Machine(tmp_path / "project", registry, FILES)
 
 
 # --- GitHub ---
@@ -225,7 +161,7 @@ def test_the_guard_passes_and_catches_drift(machine: Machine) -> None:
 def test_one_job_pushes_what_is_picked(machine: Machine) -> None:
     play(machine, jobs_of("images")["bake"], {})
 
-    assert machine.pushed == {"1.0-debian12", "1.0-debian13"}
+    assert machine.pushed("app") == {"1.0-debian12", "1.0-debian13"}
 
 
 @pytest.mark.engine
@@ -258,7 +194,7 @@ def test_a_matrix_by_target_builds_each(machine: Machine) -> None:
     for entry in found:
         assert machine.bake([entry["target"]]) == {entry["target"]}
     play(machine, jobs["check"], {f"matrix.{key}": value for key, value in found[0].items()})
-    assert machine.pushed == set()
+    assert machine.pushed("app") == set()
 
 
 # --- GitLab ---
@@ -293,7 +229,7 @@ def test_gitlab_guards_and_bakes_each_distribution(machine: Machine) -> None:
     for distro in row["DISTRO"]:
         perform(machine, jobs["bake"], {"DISTRO": distro})
 
-    assert machine.pushed == {f"{word}-{distro}" for word in ("1.0", "devel") for distro in row["DISTRO"]}
+    assert machine.pushed("app") == {f"{word}-{distro}" for word in ("1.0", "devel") for distro in row["DISTRO"]}
 
 
 @pytest.mark.engine
@@ -310,7 +246,7 @@ def test_gitlab_bakes_what_a_child_pipeline_names(machine: Machine) -> None:
     for row in rows:
         perform(machine, repeated, row)
 
-    assert machine.pushed == {"1.0-debian12", "1.0-debian13"}
+    assert machine.pushed("app") == {"1.0-debian12", "1.0-debian13"}
 
 
 # --- plain shell ---
@@ -326,7 +262,7 @@ def test_the_lines_of_shell_work(machine: Machine) -> None:
     assert len(shown) == 2
     for script in shown:
         machine.bash(script.replace(" platform=linux/arm64", " platform=linux/amd64"))
-        assert machine.pushed == {"1.0-debian12", "1.0-debian13"}
+        assert machine.pushed("app") == {"1.0-debian12", "1.0-debian13"}
 
 
 @pytest.mark.engine
@@ -338,4 +274,4 @@ def test_a_filter_that_fails_bakes_nothing(machine: Machine, script: str) -> Non
     with pytest.raises(AssertionError, match="unknown-selector"):
         machine.bash(script)
 
-    assert machine.pushed == set()
+    assert machine.pushed("app") == set()

@@ -1,0 +1,324 @@
+"""docs/migrating-from-manager.md: every row is tried.
+
+The commands of the second column are run as they are written, by a shell in the page's project, against the real
+engine; pushes go to a corner of the test registry. `CHECKS` says what must hold afterwards, and what the rows without
+a command promise. A row that is neither run nor checked fails.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from pages import Machine, files_of
+
+import bakegen
+from bakegen.graph.graph import Graph
+from bakegen.manifest.schema import manifest_schema
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "migrating-from-manager.md"
+IMAGE = "bento-server"
+VALUES = [(python, distro) for distro in ("debian11", "alpine3.14") for python in ("3.8", "3.9")]
+IN_IMAGE = "tests/test_image.py runs the image of bakegen"
+NOT_HERE = {  # command -> why it is not run
+    "docker buildx bake bakegen --load": "tests/test_image.py builds that image",
+    "docker run --rm -u $(id -u):$(id -g) -v $PWD:/project bentoml/bakegen:0.1.0 generate": IN_IMAGE,
+    "alias bakegen='docker run --rm -u $(id -u):$(id -g) -v $PWD:/project bentoml/bakegen:0.1.0'": IN_IMAGE,
+    "docker run --privileged --rm tonistiigi/binfmt --install all": "it changes the machine",
+}
+
+
+def rows() -> list[tuple[str, str]]:
+    """The first two cells of each row of the page's tables."""
+    cells = [line.strip("|").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    return [(old.strip(), new.strip()) for old, new, _ in cells if new.strip() != "bakegen"]
+
+
+def commands_in(cell: str) -> list[str]:
+    """The commands among the words in code of a cell."""
+    spans = re.findall(r"`([^`]+)`", cell)
+    return [span for span in spans if re.match(r"([A-Z_]+=\S+ )*(bakegen|docker) |alias ", span)]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, registry: str) -> Machine:
+    (tmp_path / "project").mkdir()
+    return Machine(tmp_path / "project", registry, files_of(PAGE))
+
+
+# --- what must hold ---
+
+
+def tags(version: str) -> set[str]:
+    """All tags of the page's family at a version."""
+    found = {f"{kind}-python{python}-{distro}" for python, distro in VALUES for kind in ("base", "devel")}
+    found |= {f"{version}-python{python}-{distro}-runtime" for python, distro in VALUES}
+    for python in ("3.8", "3.9"):
+        found |= {f"{version}-python{python}-debian11-cudnn", f"devel-trt-python{python}-debian11"}
+    return found
+
+
+def graph_of(machine: Machine) -> Graph:
+    return bakegen.load(machine.root)
+
+
+def no_tag_is_pushed(machine: Machine, _said: str) -> None:
+    assert machine.pushed(IMAGE) == set()
+
+
+def old_version_is_pushed(machine: Machine, _said: str) -> None:
+    assert machine.pushed(IMAGE) == tags("0.13.0")
+
+
+def everything_is_pushed(machine: Machine, _said: str) -> None:
+    assert machine.pushed(IMAGE) == tags("1.0.0a4")
+
+
+def cudnn_is_pushed(machine: Machine, _said: str) -> None:
+    assert machine.pushed(IMAGE) == {"1.0.0a4-python3.9-debian11-cudnn"}
+
+
+def old_version_and_metadata_are_written(machine: Machine, said: str) -> None:
+    assert "manifest/bento-server.yml" in said
+    assert (machine.root / "generated" / IMAGE / "versions").read_text().split() == ["0.13.0"]
+    metadata_is_written(machine, said)
+
+
+def metadata_is_written(machine: Machine, _said: str) -> None:
+    for name in ("dockerfiles.json", "images.json"):
+        assert json.loads((machine.root / "generated" / IMAGE / name).read_text())
+
+
+def new_version_is_written(machine: Machine, _said: str) -> None:
+    assert (machine.root / "generated" / IMAGE / "versions").read_text().split() == ["1.0.0a5"]
+    assert "VERSION: 1.0.0a5" in (machine.root / "manifest" / "bento-server.yml").read_text()
+
+
+def version_is_free(_machine: Machine, said: str) -> None:
+    assert "bento-server:0.13.0-python3.8-debian11-cudnn" in said
+    assert "1.0.0a4-" not in said
+
+
+def image_is_loaded(machine: Machine, _said: str) -> None:
+    said = machine.bash("docker run --rm bentoml-docker /bin/busybox cat /made; docker image rm --force bentoml-docker")
+    assert said.splitlines()[:2] == ["base 3.8", "runtime 3.8"]
+
+
+def base_is_loaded(machine: Machine, _said: str) -> None:
+    """The second of the two plain commands, which takes the first one's image as its base."""
+    base = "bentoml/bento-server:base-python3.9-debian11"
+    machine.bash(
+        "docker buildx build --load --platform linux/amd64 --build-arg PYTHON_VERSION=3.9 --tag bento-server:migrated"
+        " --file generated/bento-server/debian11/cudnn/Dockerfile ."
+    )
+    said = machine.bash(
+        f"docker run --rm bento-server:migrated /bin/busybox cat /made; docker image rm --force bento-server:migrated {base}"
+    )
+    assert said.splitlines()[:2] == ["base 3.9", "cudnn 3.9"]
+
+
+def one_file_for_each_image(machine: Machine, _said: str) -> None:
+    assert [manifest.image for manifest in graph_of(machine).manifests] == [IMAGE]
+    assert [file.name for file in (machine.root / "manifest").iterdir()] == [f"{IMAGE}.yml"]
+
+
+def templates_are_named(machine: Machine, _said: str) -> None:
+    assert {target.template for target in graph_of(machine).targets.values()} == {"Dockerfile.j2"}
+    assert (machine.root / "templates" / "Dockerfile.j2").is_file()
+
+
+def outputs_are_looked_after(machine: Machine, _said: str) -> None:
+    edited = machine.root / "generated" / IMAGE / "debian11" / "base" / "Dockerfile"
+    edited.write_text("FROM scratch\n")
+    with pytest.raises(AssertionError, match="edited-output"):
+        machine.bash("bakegen generate")
+
+
+def contexts_are_the_root(machine: Machine, _said: str) -> None:
+    assert {target.context for target in graph_of(machine).targets.values()} == {"."}
+    assert "context" in manifest_schema()["$defs"]["release"]["properties"]
+
+
+def tags_are_patterns(machine: Machine, _said: str) -> None:
+    said = machine.bash("bakegen list tags --format names")
+    assert {line.rpartition(":")[2] for line in said.splitlines()} == tags("1.0.0a4")
+
+
+def values_have_names(_machine: Machine, _said: str) -> None:
+    graph = bakegen.load(ROOT)  # this repository has such a value
+    made = [tag for target in graph.select(["model-server", "amazonlinux2", "runtime"]) for tag in target.references]
+    assert made
+    assert all(str(tag).endswith("-ami2-runtime") for tag in made)
+
+
+def reasons_are_told(machine: Machine, _said: str) -> None:
+    with pytest.raises(AssertionError, match=r"does not exist: .*distro.gpu"):
+        machine.bash("bakegen explain cudnn alpine3.14 3.9")
+    assert "exclude" in manifest_schema()["properties"]
+
+
+def a_value_is_enough(machine: Machine, _said: str) -> None:
+    file = machine.root / "manifest" / "bento-server.yml"
+    file.write_text(file.read_text().replace("    debian11:", "    debian12: {gpu: true}\n    debian11:"))
+    machine.bash("bakegen generate")
+    assert (machine.root / "generated" / IMAGE / "debian12" / "cudnn" / "Dockerfile").is_file()
+
+
+def no_latest(_machine: Machine, said: str) -> None:
+    assert "1.0.0a4-python3.8-debian11-runtime" in said
+    assert "latest" not in said
+
+
+def registries_are_listed(machine: Machine, _said: str) -> None:
+    said = machine.bash("bakegen list tags runtime debian11 3.9 --format json")
+    assert [reference.split("/")[0] for reference in json.loads(said)[0]["references"]] == ["docker.io", "quay.io"]
+
+
+def python_loads(machine: Machine, _said: str) -> None:
+    script = "import bakegen; print(len(bakegen.load('.').targets))"
+    assert machine.bash(f'"{sys.executable}" -c "{script}"').strip() == str(len(tags("")))
+
+
+def schema_is_json(_machine: Machine, said: str) -> None:
+    start = said.index("{")
+    assert json.loads(said[start:]) == manifest_schema()
+
+
+def parts_are_shared(_machine: Machine, _said: str) -> None:
+    manifest = yaml.safe_load((ROOT / "manifest" / "bento-server.yml").read_text())
+    assert manifest["include"] == ["shared/bentoml.yml"]
+    assert manifest["define"]
+
+
+def versions_can_be_read(machine: Machine, _said: str) -> None:
+    assert machine.bash(f"VERSION=$(cat generated/{IMAGE}/versions); echo $VERSION").strip() == "1.0.0a4"
+
+
+def readme_is_made(machine: Machine, _said: str) -> None:
+    assert (machine.root / "generated" / IMAGE / "README.md").is_file()
+
+
+def side_files_are_made(machine: Machine, _said: str) -> None:
+    folder = machine.root / "generated" / IMAGE / "debian11" / "cudnn"
+    assert {file.name for file in folder.iterdir()} == {
+        "Dockerfile",
+        "cuda.repo-amd64",
+        "cuda.repo-arm64",
+        "cuda.repo-ppc64le",
+    }
+
+
+def releases_are_built_on_each_other(machine: Machine, _said: str) -> None:
+    graph = graph_of(machine)
+    assert list(dict.fromkeys(target.release for target in graph.targets.values())) == [
+        "base",
+        "runtime",
+        "cudnn",
+        "devel",
+        "devel-trt",
+    ]
+    assert graph.ancestors([f"{IMAGE}_devel-trt_debian11_python3-9"]) == {
+        f"{IMAGE}_cudnn_debian11_python3-9",
+        f"{IMAGE}_base_debian11_python3-9",
+    }
+
+
+def platforms_are_free(machine: Machine, _said: str) -> None:
+    file = machine.root / "manifest" / "bento-server.yml"
+    file.write_text(file.read_text().replace("linux/ppc64le]", "linux/ppc64le, linux/arm/v7]"))
+    machine.bash("bakegen validate")
+
+
+def axes_are_free(machine: Machine, _said: str) -> None:
+    assert [axis.name for axis in graph_of(machine).manifests[0].axes] == ["distro", "python"]
+
+
+def platforms_are_shown(_machine: Machine, said: str) -> None:
+    assert re.search(r"^Platforms: .*linux/amd64", said, re.MULTILINE)
+
+
+def selection_is_data(_machine: Machine, said: str) -> None:
+    assert len(json.loads(said)) == len(VALUES)
+
+
+def init_writes_releases(machine: Machine, _said: str) -> None:
+    manifest = yaml.safe_load((machine.root / "manifest" / "bento-server.yml").read_text())
+    assert list(manifest["releases"]) == ["base", "runtime", "cudnn", "devel"]
+    assert manifest["releases"]["cudnn"]["when"] == "distro.gpu_supported"
+    machine.bash("bakegen generate && bakegen verify && docker buildx bake --print")
+
+
+CHECKS: dict[str, Callable[[Machine, str], None]] = {  # how the first cell of a row begins -> what must hold
+    "manager_dockerfiles -bv 0.13.0 -dm": old_version_and_metadata_are_written,
+    "-bv 0.13.0": version_is_free,
+    "-dm": metadata_is_written,
+    "manager_images -bv 0.13.0 -bi": no_tag_is_pushed,
+    "manager_images -bv 0.13.0 -bi -pth": old_version_is_pushed,
+    "DOCKER_BUILDKIT=1 docker build": image_is_loaded,
+    "manifest.yml": one_file_for_each_image,
+    "./templates": templates_are_named,
+    "./generated": outputs_are_looked_after,
+    "build context": contexts_are_the_root,
+    "<release_type>": tags_are_patterns,
+    "ami2": values_have_names,
+    "supported OS": reasons_are_told,
+    "new distribution": a_value_is_enough,
+    "docker pull": no_latest,
+    "manager generate bento-server --target_version": new_version_is_written,
+    "manager generate bento-server --save_metadata": metadata_is_written,
+    "manager generate --yaml": init_writes_releases,
+    "manifest/<docker-registry>.yaml": registries_are_listed,
+    "manager create_context": metadata_is_written,
+    "def create_context": python_loads,
+    "validation using cerberus": schema_is_json,
+    "$GIT_ROOT/docker/manager/specs.yml": parts_are_shared,
+    "$GIT_ROOT/docker/templates/": templates_are_named,
+    "generated/bento-server/versions": versions_can_be_read,
+    "generated/bento-server/README.md": readme_is_made,
+    "cuda.repo-amd64": side_files_are_made,
+    "base, runtime": releases_are_built_on_each_other,
+    "several platforms": platforms_are_free,
+    "several OS": axes_are_free,
+    "docker run --rm --privileged multiarch": platforms_are_shown,
+    "docker buildx build --push --platform linux/amd64,linux/arm64,linux/ppc64le --build-arg PYTHON_VERSION=${PYTHON_VERSION} -t bento-server:base": base_is_loaded,
+    "docker buildx build --push": cudnn_is_pushed,
+    "manager build bento-server --releases": cudnn_is_pushed,
+    "manager build bento-server --all": everything_is_pushed,
+    "CI: GitHub CI": selection_is_data,
+}
+
+
+def key_of(old: str) -> str:
+    """The longest key of `CHECKS` that the first cell of a row begins with; empty if there is none."""
+    plain = old.replace("`", "")
+    return max((key for key in CHECKS if plain.startswith(key)), key=len, default="")
+
+
+def test_no_check_is_left_over() -> None:
+    assert {key_of(old) for old, _ in rows()} - {""} == CHECKS.keys()
+    assert {command for _, new in rows() for command in commands_in(new)} >= NOT_HERE.keys()
+
+
+@pytest.mark.parametrize(("old", "new"), rows(), ids=[old.replace("`", "") for old, _ in rows()])
+def test_a_row_is_true(machine: Machine, old: str, new: str) -> None:
+    commands = commands_in(new)
+    check = CHECKS.get(key_of(old))
+    assert commands or check, "a row without a test"
+    if commands and commands[0].startswith("bakegen init"):  # where no family of that name is yet
+        for name in ("manifest", "templates", "generated"):
+            shutil.rmtree(machine.root / name)
+        (machine.root / "docker-bake.hcl").unlink()
+
+    said = "".join(machine.bash(command) for command in commands if command not in NOT_HERE)
+
+    if check:
+        check(machine, said)
