@@ -239,17 +239,26 @@ def format_problem(problem: Problem) -> str:
     if problem.position and problem.position.line and problem.source.strip():
         number = str(problem.position.line)
         gutter = " " * len(number)
-        start = max(0, problem.position.column - 1)
-        parts = (problem.source[:start], problem.source[start : start + problem.length])
-        before, marked = (printable(part).replace("\t", " ") for part in parts)
-        shown, column = _clip(printable(problem.source).replace("\t", " "), len(before) + 1)
+        shown, mark = underlined(problem.source, problem.position.column, problem.length)
         lines += [f"{gutter} |", f"{number} | {shown}"]
         if problem.position.column:
-            space, length = _width(shown[: column - 1]), _width(shown[column - 1 : column - 1 + len(marked)])
-            lines.append(f"{gutter} | {' ' * space}^{'~' * (length - 1)}")
+            lines.append(f"{gutter} | {mark}")
     if problem.hint:
         lines.append(f"  = help: {printable(problem.hint)}")
     return "\n".join(lines)
+
+
+def underlined(source: str, column: int, length: int) -> tuple[str, str]:
+    """Return a line of input as a terminal shows it, and the line below that marks `length` characters from `column`.
+
+    >>> underlined("runtime,CUDNN", 9, 5)
+    ('runtime,CUDNN', '        ^~~~~')
+    """
+    start = max(0, column - 1)
+    before, marked = (printable(part).replace("\t", " ") for part in (source[:start], source[start : start + length]))
+    shown, at = _clip(printable(source).replace("\t", " "), len(before) + 1)
+    space, width = _width(shown[: at - 1]), _width(shown[at - 1 : at - 1 + len(marked)])
+    return shown, f"{' ' * space}^{'~' * (width - 1)}"
 
 
 def _shortened(text: str, most: int = 800) -> str:

@@ -68,6 +68,7 @@ def test_releases_are_read_in_order(text: str, releases: Sequence[tuple[str, tup
         ("a, ..", "a release is made of lower-case letters", "   ^~"),
         ("a\x1b[31m", "a release is made of lower-case letters", "^~~~~~~~~"),
         ("\nb\n,é", "a release is made of lower-case letters", " " * 6 + "^"),
+        ("镜像,x", "a release is made of lower-case letters", "^~~~"),
         ("run,run", "this release is named twice", "    ^~~"),
         ("a(gpu,gpu)", "this property is named twice", "      ^~~"),
         ("a(_gpu)", "a property is a letter", "  ^~~~"),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bakegen.commands.changes import say_waiting
 from bakegen.console import say
 
 
@@ -50,7 +51,7 @@ def init(
     except BakegenError:  # there is no project yet
         root = context.obj.resolve()
     try:
-        written = write_family(root, first_files(image, wanted, registry))
+        written = write_family(root, first_files(image, wanted, registry), say_waiting)
     except BakegenError:
         say("nothing was written")
         raise

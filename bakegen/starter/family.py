@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISLNK
@@ -85,13 +85,13 @@ def _scalar(text: str) -> str:
     return text if _PLAIN.match(text) and text.lower() not in _WORDS else json.dumps(text)
 
 
-def write_family(root: Path, files: Mapping[str, str]) -> list[str]:
+def write_family(root: Path, files: Mapping[str, str], waiting: Callable[[], None]) -> list[str]:
     """Write the files, and the schema that editors read if there is none; return what was written.
 
-    Nothing is overwritten. If the project does not load and render with the files, they are taken away again. Raises
-    `BakegenError` with every problem found.
+    Nothing is overwritten. If the project does not load and render with the files, they are taken away again. `waiting`
+    is called if another run is at work. Raises `BakegenError` with every problem found.
     """
-    with lock(root):
+    with lock(root, waiting=waiting):
         _check_free(root, files)
         wanted = dict(files)
         if not os.path.lexists(root / SCHEMA):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bakegen.engine.words import MisuseError
-from bakegen.errors import printable
+from bakegen.errors import underlined
 
 BASE: Final = "base"
 TAKEN = frozenset({"args", "base", "names", "platforms"})  # properties with a meaning of their own
@@ -107,6 +107,5 @@ class _Parser:
         return self.tokens[0]
 
     def _mistake(self, token: _Token, why: str) -> MisuseError:
-        before, marked = printable(self.text[: token.at]), printable(token.text)
-        line = printable(self.text).replace("\t", " ")
-        return MisuseError(f"--releases: {why}\n  {line}\n  {' ' * len(before)}^{'~' * (len(marked) - 1)}")
+        shown, mark = underlined(self.text, token.at + 1, len(token.text))
+        return MisuseError(f"--releases: {why}\n  {shown}\n  {mark}")
