@@ -12,20 +12,33 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from bakegen import __version__
-from bakegen.commands import build, create_context, explain, generate, init, schema, validate, verify
+from bakegen.commands import build, builder, create_context, explain, generate, init, schema, validate, verify
 from bakegen.commands import list as listing
 from bakegen.commands.options import Command
 from bakegen.commands.selection import SELECTING
 from bakegen.console import be_quiet, count, problem_text, warn
 from bakegen.errors import BakegenError
 
+
+class Commands(typer.core.TyperGroup):
+    """The commands in the order in which they stand below; those that have commands themselves come last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return sorted(
+            super().list_commands(ctx), key=lambda name: isinstance(self.commands[name], typer.core.TyperGroup)
+        )
+
+
 app = typer.Typer(
     name="bakegen",
+    cls=Commands,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -43,6 +56,7 @@ app.command("explain", cls=Command)(explain.explain)
 app.command("verify", cls=Command)(verify.verify)
 app.command("build", cls=build.BakeCommand, **SELECTING)(build.build)
 app.command("schema", cls=Command)(schema.schema)
+app.add_typer(builder.app, name="builder")
 
 
 def _show_version(wanted: bool) -> None:

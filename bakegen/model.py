@@ -57,6 +57,27 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of a builder, and the platforms that it is for; none means all that is left."""
+
+    platforms: tuple[str, ...]
+    endpoint: str  # empty: what is at hand
+    options: Mapping[str, str]  # those of the builder included
+    path: KeyPath = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """A buildx builder as a manifest declares it; two are equal that say the same, wherever they say it."""
+
+    name: str
+    driver: str
+    nodes: tuple[Node, ...]
+    max_parallelism: int | None
+    path: KeyPath = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NameRule:
     """A pattern for the names that values of an axis go by in tags; `values` empty means all."""
 
@@ -168,6 +189,7 @@ class Manifest:
     syntax: str
     variables: Mapping[str, Variable]
     registries: tuple[Registry, ...]
+    builders: tuple[Builder, ...]
     platforms: tuple[str, ...]
     axes: tuple[Axis, ...]
     define: Mapping[str, Tree]

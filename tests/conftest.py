@@ -20,9 +20,10 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what commands remember away from the user's cache."""
+    """Keep what commands remember, and the builders of buildx, away from those of the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("BUILDX_CONFIG", str(tmp_path_factory.mktemp("buildx")))
         yield
 
 

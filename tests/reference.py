@@ -32,6 +32,8 @@ _WORDS = frozenset("true false null yes no on off y n".split())
 _KINDS = {
     "variable": "a variable",
     "registry": "a registry",
+    "builder": "a builder",
+    "node": "a node",
     "property": "a property",
     "value": "an axis value",
     "name": "a name",

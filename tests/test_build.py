@@ -21,8 +21,8 @@ from harness import run, tree
 from test_engine import make_project, platforms_of, tags_in
 from test_engine import run as shell
 
-from bakegen.engine.build import read_history
 from bakegen.engine.docker import no_engine
+from bakegen.engine.history import read_history
 from bakegen.engine.words import MisuseError, selectors_of
 
 engine = pytest.mark.engine

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import reference
 from harness import run
+from typer import Typer
 
 from bakegen.cli import app
 from bakegen.errors import BakegenError
@@ -213,10 +214,19 @@ def test_parts_of_manifests_fit_the_schema(document: Path) -> None:
         assert not problems, (place, problems)
 
 
+def commands_of(typer_app: Typer, before: str = "") -> Iterator[str]:
+    """The commands of an application, and the commands that they have themselves, each with a space at its end."""
+    for command in typer_app.registered_commands:
+        yield f"{before}{command.name} "
+    for group in typer_app.registered_groups:
+        yield f"{before}{group.name} "
+        assert group.typer_instance
+        yield from commands_of(group.typer_instance, f"{before}{group.name} ")
+
+
 def test_every_command_shows_its_help() -> None:
     shown = (ROOT / "docs" / "cli.md").read_text().splitlines()
-    commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
-    for command in ["", *(f"{command} " for command in commands)]:
+    for command in ["", *commands_of(app)]:
         assert f"$ bakegen {command}--help" in shown
 
 

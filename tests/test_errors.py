@@ -1,7 +1,7 @@
 """Bad input: what bakegen says of each project in tests/errors, word for word, and that it leaves the tree alone.
 
 A case is a folder <code>/<name>. `command` holds the words of the command (`validate` if there is no such file),
-`output` all that it prints and the exit code, `environment` what the command finds there, as NAME=VALUE. What git cannot hold is made by a function in `MAKERS`.
+`output` all that it prints and the exit code, `environment` what the command finds there, as NAME=VALUE ($ROOT is the project). What git cannot hold is made by a function in `MAKERS`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def test_a_mistake_is_explained(
     command = (case / "command").read_text() if (case / "command").exists() else "validate"
     if (case / "environment").exists():
         for line in (case / "environment").read_text().splitlines():
-            monkeypatch.setenv(*line.split("=", 1))
+            monkeypatch.setenv(*line.replace("$ROOT", str(root)).split("=", 1))
     before = tree(tmp_path)
 
     outcome = run(root, shlex.split(command))

@@ -58,7 +58,9 @@ def test_imports_point_up_the_list(name: str) -> None:
     assert [f"{name}.py:{line} imports {module}" for module, line in imports(name) if module not in above] == []
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["generate", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["generate", "--help"], ["builder", "create", "--help"]], ids=" ".join
+)
 def test_the_command_line_starts_light(words: list[str]) -> None:
     script = (
         "import sys\nfrom bakegen.cli import main\n"

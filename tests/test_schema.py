@@ -141,6 +141,8 @@ KINDS: Mapping[str, tuple[str | int, ...]] = {
     "release": ("releases", "one"),
     "variable": ("variables", "VERSION"),
     "registry": ("registries", 0),
+    "builder": ("builders", "farm"),
+    "node": ("builders", "farm", "nodes", 0),
     "value": ("axes", "distro", "slim"),
     "property": ("properties", "distro", "size"),
     "name": ("names", "distro", 0),
@@ -153,6 +155,7 @@ image: all
 platforms: [linux/amd64]
 variables: {VERSION: {default: "1"}}
 registries: [{repository: ghcr.io/acme/all}]
+builders: {farm: {driver: docker-container, nodes: [{endpoint: there}]}}
 properties: {distro: {size: {type: integer, required: true}}}
 axes: {distro: {slim: {size: 1}, wide: {}}}
 names: {distro: [{name: x}]}

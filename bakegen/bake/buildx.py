@@ -25,7 +25,7 @@ from bakegen.bake.reading import Attributes, Reading, canonical, entry_of, unrea
 from bakegen.errors import BakegenError
 from bakegen.paths import path_mistake
 
-_COMMANDS = (("docker", "buildx"), ("docker-buildx",), ("buildx",))
+COMMANDS = (("docker", "buildx"), ("docker-buildx",), ("buildx",))
 _VERSION = re.compile(r"\bv?((\d+)\.(\d+)\.\d\S*)")
 # What docker and buildx need of the environment. No variable of a manifest can be called so.
 _KEPT = (
@@ -52,7 +52,7 @@ class Names:
     targets: Sequence[str]
 
 
-def find_buildx(commands: Iterable[tuple[str, ...]] = _COMMANDS) -> Buildx | None:
+def find_buildx(commands: Iterable[tuple[str, ...]] = COMMANDS) -> Buildx | None:
     """Return the first buildx that answers, None if there is none."""
     for command in commands:
         try:
@@ -61,10 +61,15 @@ def find_buildx(commands: Iterable[tuple[str, ...]] = _COMMANDS) -> Buildx | Non
             )
         except (OSError, subprocess.TimeoutExpired):
             continue
-        match = _VERSION.search(done.stdout)
-        if done.returncode == 0 and match:
-            return Buildx(command, (int(match[2]), int(match[3])), match[1])
+        if done.returncode == 0 and (found := buildx_of(command, done.stdout)):
+            return found
     return None
+
+
+def buildx_of(command: tuple[str, ...], said: str) -> Buildx | None:
+    """Return the buildx that said its version, None if that is not what it said."""
+    match = _VERSION.search(said)
+    return Buildx(command, (int(match[2]), int(match[3])), match[1]) if match else None
 
 
 def read_with_buildx(

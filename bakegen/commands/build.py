@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bakegen.commands.options import Command, Selectors, TextFormat
 from bakegen.commands.selection import selectors_in
-from bakegen.console import print_json, print_lines, say
+from bakegen.console import is_quiet, print_json, print_lines, say, warn
+
+if TYPE_CHECKING:
+    from bakegen.engine.build import Order
+    from bakegen.engine.history import Row
 
 
 class BakeCommand(Command):
@@ -55,36 +61,70 @@ def build(
     An axis may be an option too: --releases cudnn --python-version 3.9. What stands after -- is for bake.
     """
     from bakegen.engine import build as building
-    from bakegen.engine.docker import shell_line
+    from bakegen.engine.builders import choose_builder, require_as_declared
+    from bakegen.engine.docker import ask_builder, ask_version, require_buildx, told_buildx
     from bakegen.paths import find_root
     from bakegen.project import load_project
-    from bakegen.views.listing import table
 
     if push and load:
         context.fail("--push and --load exclude each other")
-    project = load_project(find_root(context.obj))
-    words = selectors_in(context, project.graph, selectors)
-    if not words and not everything:
-        there_is = "\n".join(building.choices(project.graph))
-        context.fail(f"say what to build, or --all for everything:\n{there_is}")
-    request = building.Request(
-        push=push, load=load, platforms=platform, builder=builder, no_cache=no_cache, extra=context.meta[_BAKE_ARGS]
-    )
-    order = building.make_order(project, project.graph.select(words), request)
     kept = (context.obj / metadata_file).absolute() if metadata_file else None
-    if dry_run:
-        command, bake_file = order.command(("docker", "buildx"), kept), order.bake_file.decode()
-        if form is TextFormat.json:
-            print_json({"command": command, "environment": dict(order.environment), "bake_file": bake_file})
+    with ExitStack() as questions:  # docker takes its time to answer: meanwhile, the project is read and rendered
+        version = None if dry_run else questions.enter_context(ask_version())
+        project = load_project(find_root(context.obj))
+        words = selectors_in(context, project.graph, selectors)
+        if not words and not everything:
+            there_is = "\n".join(building.choices(project.graph))
+            context.fail(f"say what to build, or --all for everything:\n{there_is}")
+        selected = project.graph.select(words)
+        images = {target.image for target in selected}
+        choice = choose_builder((one for one in project.graph.manifests if one.image in images), builder)
+        request = building.Request(
+            push=push,
+            load=load,
+            platforms=platform,
+            builder=choice.name,
+            no_cache=no_cache,
+            extra=(*(["--progress", "quiet"] if is_quiet() else []), *context.meta[_BAKE_ARGS]),
+        )
+        if not version:
+            _show_order(building.make_order(project, selected, request), kept, form)
             return
-        say(shell_line(command, order.environment))
-        print_lines([bake_file.removesuffix("\n")])
-        return
-    code, rows = building.carry_out(order, project.root, builder, kept)
+        found = told_buildx(version)
+        asked = questions.enter_context(ask_builder(found, choice.name)) if found else version
+        order = building.make_order(project, selected, request)
+        require_as_declared(choice)
+        buildx = require_buildx(found, order.least)
+        code, rows = building.carry_out(order, project.root, buildx, asked, kept)
     if code:
+        _show_failure(code, rows, order.sends)
         raise typer.Exit(code)
     if form is TextFormat.json:
         print_json(rows)
     elif rows:
-        shown = [{column: "-" if value in (None, []) else value for column, value in row.items()} for row in rows]
-        print_lines(table(shown, tuple(shown[0])))
+        print_lines(_table(rows))
+
+
+def _show_order(order: Order, kept: Path | None, form: TextFormat) -> None:
+    from bakegen.engine.docker import shell_line
+
+    command, bake_file = order.command(("docker", "buildx"), kept), order.bake_file.decode()
+    if form is TextFormat.json:
+        print_json({"command": command, "environment": dict(order.environment), "bake_file": bake_file})
+        return
+    say(shell_line(command, order.environment))
+    print_lines([bake_file.removesuffix("\n")])
+
+
+def _show_failure(code: int, rows: Sequence[Row], sent: str) -> None:
+    """Say what bake does not: which targets have failed, and which tags are new all the same."""
+    if rows:
+        untouched = "; the tags of what was not pushed are as they were" if sent == "pushed" else ""
+        warn("\n".join([f"bake ended with exit code {code}{untouched}:", *_table(rows)]))
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    from bakegen.views.listing import table
+
+    shown = [{column: "-" if value in (None, []) else value for column, value in row.items()} for row in rows]
+    return table(shown, tuple(shown[0]))

@@ -1,6 +1,6 @@
 """Build a selection: hand bake just the targets that it needs, and tell what came of it.
 
-In: a `Project`, the selected targets and a `Request`. Out: the `Order` for bake; after the build, rows of a summary.
+In: a `Project`, the selected targets and a `Request`. Out: the `Order` for bake; after the build, rows of what came of it.
 
 Bake's time grows with the square of the size of its file, so it gets a file of its own on standard input: the selected
 targets, which form the group `default`, and what they are built from.
@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bakegen.bake.buildx import Buildx
 from bakegen.bake.file import BAKE_FILE
-from bakegen.engine.docker import ending_on_signals, require_buildx, require_engine, run_bake
+from bakegen.engine.docker import Question, ending_on_signals, require_builder, run_bake
+from bakegen.engine.history import History, Row, Sent, failures, summary
+from bakegen.engine.instances import builds_known, builds_since
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
@@ -32,12 +31,7 @@ from bakegen.project import Project
 from bakegen.render.files import render, render_bake_file
 
 PLATFORMS = "BAKEGEN_PLATFORMS"
-_HISTORY = (0, 20)  # the buildx that first tells about builds that are over
-_STEP = re.compile(r"\[(?!internal)[^\]]*\d+/\d+\] (?!FROM )")  # what a Dockerfile does beyond naming its base
 _SHOWN = 3  # names in a message
-_ASKERS = 8  # builds that are asked about at once
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +55,8 @@ class Order:
     environment: Mapping[str, str]
     bake_file: bytes
     least: tuple[int, int]  # the oldest buildx that reads the bake file as it is meant
+    targets: frozenset[str]  # all that is built, parents included
+    sends: Sent
 
     def command(self, buildx: Sequence[str], metadata: Path | None) -> list[str]:
         """Return the command, which reads the bake file on standard input."""
@@ -95,21 +91,46 @@ def make_order(project: Project, selected: Sequence[Target], request: Request) -
         {PLATFORMS: request.platforms} if request.platforms else {},
         render_bake_file(replace(project, graph=part)),
         max(manifest.buildx for manifest in part.manifests),
+        frozenset(closure),
+        "pushed" if request.push else "loaded" if request.load else "built",
     )
 
 
-def carry_out(order: Order, root: Path, builder: str = "", kept: Path | None = None) -> tuple[int, list[Row]]:
-    """Build; return bake's exit code and, if that is 0, the rows of the summary. What bake writes is `kept` there.
+def carry_out(
+    order: Order, root: Path, buildx: Buildx, asked: Question, kept: Path | None = None
+) -> tuple[int, list[Row]]:
+    """Build; return bake's exit code, and rows of what came of it. What bake writes is `kept` there.
 
-    Raises `BakegenError` if nothing here can build. Whatever else happens, nothing but that file is left.
+    The builder was `asked` how it is; raises `BakegenError` if it cannot build. Whatever else happens, nothing but
+    that file is left.
     """
-    buildx = require_buildx(order.least)
-    require_engine(buildx, builder)
+    require_builder(asked, (platform for platforms in order.platforms.values() for platform in platforms))
+    known = builds_known()
     with ending_on_signals(), tempfile.TemporaryDirectory(prefix="bakegen-") as folder:
         bake_file, metadata = Path(folder, BAKE_FILE), kept or Path(folder, "metadata.json")
         bake_file.write_bytes(order.bake_file)
         code = run_bake(order.command(buildx.command, metadata), root, bake_file, order.environment)
-        return code, [] if code else summary(order, metadata, buildx)
+        builds = builds_since(known, order.targets)
+        told = History(buildx, builds, Path(folder, "nodes"))
+        tags = partial(_tags, order, root, buildx, bake_file)
+        if code:
+            return code, failures(order.platforms, order.sends, told, tags)
+        return code, summary(order.platforms, metadata, told, tags)
+
+
+def _tags(order: Order, root: Path, buildx: Buildx, bake_file: Path) -> dict[str, list[str]]:
+    """Return the tags of targets as bake reads them."""
+    with bake_file.open("rb") as content:
+        done = subprocess.run(
+            [*buildx.command, "bake", "-f", "-", *order.options, "--progress", "quiet", "--print"],
+            cwd=root,
+            stdin=content,
+            env={**os.environ, **order.environment},
+            capture_output=True,
+            check=False,
+        )
+    read = json.loads(done.stdout)["target"] if done.returncode == 0 else {}
+    return {name: attributes.get("tags", []) for name, attributes in read.items()}
 
 
 def choices(graph: Graph) -> list[str]:
@@ -138,62 +159,6 @@ def check_current(project: Project, names: Iterable[str]) -> None:
             f"what is to be built is not what the manifests make: {', '.join(stale[:_SHOWN])}{more}",
             hint="write it: bakegen generate",
         )
-
-
-def summary(order: Order, metadata: Path, buildx: Buildx) -> list[Row]:
-    """Return a row for each target that was asked for: what bake, and the builder's history, know of it."""
-    try:
-        known = json.loads(metadata.read_bytes())
-    except (OSError, ValueError):  # it holds nothing, or bake was told to do something else than to build
-        return []
-    found = [(name, platforms, known[name]) for name, platforms in order.platforms.items() if name in known]
-    with ThreadPoolExecutor(_ASKERS) as askers:
-        histories = askers.map(lambda row: _history(buildx, row[2].get("buildx.build.ref", "")), found)
-        return [
-            {
-                "target": name,
-                "tags": [tag for tag in facts.get("image.name", "").split(",") if tag],
-                "platforms": list(platforms),
-                "digest": facts.get("containerimage.digest"),
-                "result": result,
-                "seconds": seconds,
-            }
-            for (name, platforms, facts), (result, seconds) in zip(found, histories, strict=True)
-        ]
-
-
-def read_history(lines: Iterable[str]) -> tuple[str | None, float | None]:
-    """Return whether a build was `cached` or `built`, and its seconds, from BuildKit's record of its steps."""
-    steps: dict[str, bool] = {}
-    times: list[datetime] = []
-    for line in lines:
-        if not line.startswith('{"vertexes"'):
-            continue
-        for vertex in json.loads(line)["vertexes"]:
-            times += [datetime.fromisoformat(vertex[key]) for key in ("started", "completed") if key in vertex]
-            if _STEP.match(vertex.get("name", "")):
-                steps[vertex["digest"]] = steps.get(vertex["digest"], False) or vertex.get("cached", False)
-    if not times:
-        return None, None
-    return "cached" if all(steps.values()) else "built", round((max(times) - min(times)).total_seconds(), 1)
-
-
-def _history(buildx: Buildx, reference: str) -> tuple[str | None, float | None]:
-    builder, _, build = reference.partition("/")
-    if buildx.version < _HISTORY or not build:
-        return None, None
-    command = [
-        *buildx.command,
-        "history",
-        "logs",
-        "--builder",
-        builder,
-        "--progress",
-        "rawjson",
-        build.rpartition("/")[2],
-    ]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    return read_history((done.stdout + done.stderr).splitlines()) if done.returncode == 0 else (None, None)
 
 
 def _narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]]:

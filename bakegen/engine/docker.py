@@ -11,13 +11,15 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Self
 
-from bakegen.bake.buildx import Buildx, find_buildx
+from bakegen.bake.buildx import COMMANDS, Buildx, buildx_of, find_buildx
+from bakegen.docker.attributes import OLDEST_BUILDX
 from bakegen.errors import BakegenError, fail
 
 _PATIENCE = 15  # seconds that a build gets to stop
@@ -26,39 +28,110 @@ _USABLE = re.compile(r"^Status:\s*(running|inactive|stopped)", re.MULTILINE)
 _HINTS = {  # what docker says -> what helps
     "permission denied": "join the group that owns the socket, `sudo usermod -aG docker $USER`, and log in again",
     "no builder": "`docker buildx ls` lists the builders",
+    "nothing answers": "start BuildKit there, or leave out the platforms that are built there",
     "connect to the docker": "start the engine, `sudo systemctl start docker`, or let DOCKER_HOST say where it is",
 }
 
 
-def require_buildx(least: tuple[int, int]) -> Buildx:
-    """Return the buildx of this machine; raises `BakegenError` if there is none, or none of version `least`."""
-    found = find_buildx()
+class Question:
+    """A command that docker answers while other work goes on; leaving the context gives it up."""
+
+    def __init__(self, *command: str) -> None:
+        self._answer: Answer | None = None
+        self._process: subprocess.Popen[str] | None
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        except OSError:
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+    def answer(self) -> Answer:
+        """Wait for the answer; there is none if there is no such program."""
+        if not self._process:
+            return Answer(127, "", "")
+        if not self._answer:
+            stdout, stderr = self._process.communicate()
+            self._answer = Answer(self._process.returncode, stdout, stderr)
+        return self._answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command said, and its exit code."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def ask_version() -> Question:
+    """Begin to ask the usual buildx for its version."""
+    return Question(*COMMANDS[0], "version")
+
+
+def told_buildx(asked: Question) -> Buildx | None:
+    """Return the buildx of this machine, None if there is none; `asked` is the usual one's version."""
+    return buildx_of(COMMANDS[0], asked.answer().stdout) or find_buildx(COMMANDS[1:])
+
+
+def require_buildx(found: Buildx | None, least: tuple[int, int] = OLDEST_BUILDX) -> Buildx:
+    """Return the buildx that was found; raises `BakegenError` if there is none, or none of version `least`."""
     if not found and not shutil.which("docker"):
         raise fail(
             "no-docker", "there is no docker here", hint="https://docs.docker.com/engine/install/ tells how to get it"
         )
     if not found or found.version < least:
-        version = ".".join(map(str, least))
         raise fail(
             "no-buildx",
-            f"there is no buildx of version {version} or newer here",
+            f"there is no buildx of version {'.'.join(map(str, least))} or newer here",
             hint="https://github.com/docker/buildx#installing tells how to get it",
         )
     return found
 
 
-def require_engine(buildx: Buildx, builder: str = "") -> None:
-    """Raise `BakegenError` if the builder (the current one if none is named) cannot build, with what docker says."""
-    done = subprocess.run(
-        [*buildx.command, "inspect", *([builder] if builder else [])],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0 and (_USABLE.search(done.stdout) or not _COMPLAINT.search(done.stdout)):
+def ask_builder(buildx: Buildx, builder: str) -> Question:
+    """Begin to ask a builder (the current one if none is named) how it is."""
+    return Question(*buildx.command, "inspect", *([builder] if builder else []))
+
+
+def require_builder(asked: Question, platforms: Iterable[str]) -> None:
+    """Raise `BakegenError` if the builder that was asked cannot build for these platforms, with what docker says."""
+    answer = asked.answer()
+    if answer.code or (_COMPLAINT.search(answer.stdout) and not _USABLE.search(answer.stdout)):
+        raise no_engine(answer.stderr + answer.stdout)
+    for endpoint in _silent(answer.stdout, set(platforms)):
+        raise no_engine(f"error: nothing answers at {endpoint}")
+
+
+def _silent(told: str, platforms: set[str]) -> Iterator[str]:
+    """Yield where remote nodes that are needed do not answer: bake would wait for them, and then not name them.
+
+    Other nodes are just not started yet. A node is needed for platforms that are fixed, as a star says, or for any.
+    """
+    if not re.search(r"^Driver: +remote$", told, re.MULTILINE):
         return
-    raise no_engine(done.stderr + done.stdout)
+    for node in told.split("\nName:")[1:]:
+        fixed = set(re.findall(r"([\w/.]+)\*", node))
+        endpoint = re.search(r"^Endpoint: +(\S+)$", node, re.MULTILINE)
+        if endpoint and re.search(r"^Status: +inactive$", node, re.MULTILINE) and (fixed & platforms or not fixed):
+            yield endpoint[1]
+
+
+def run_buildx(buildx: Buildx, words: Sequence[str]) -> str:
+    """Run `docker buildx …`; return what it complains of, nothing if it succeeds."""
+    with Question(*buildx.command, *words) as asked:
+        answer = asked.answer()
+    lines = [line.removeprefix("ERROR: ") for line in answer.stderr.splitlines() if line.strip()]
+    return "; ".join(lines) or f"exit code {answer.code}" if answer.code else ""
 
 
 def no_engine(said: str) -> BakegenError:

@@ -18,7 +18,7 @@ from bakegen.graph.expand import Draft, Expansion, Wanted, word
 from bakegen.graph.graph import Graph
 from bakegen.graph.groups import make_groups
 from bakegen.manifest.source import KeyPath
-from bakegen.model import Manifest, Parent, Release, Target, Variable, with_defaults
+from bakegen.model import Builder, Manifest, Parent, Release, Target, Variable, with_defaults
 
 
 def build_graph(expansions: Sequence[Expansion]) -> Graph:
@@ -26,6 +26,7 @@ def build_graph(expansions: Sequence[Expansion]) -> Graph:
     linker = _Linker(expansions)
     linker.check_images()
     linker.check_variables()
+    linker.check_builders()
     linker.link()
     edges = linker.edges()
     linker.check_cycles(edges)
@@ -98,6 +99,23 @@ class _Linker:
                         f'"{manifest.image}" is ({place})',
                         variable.path,
                         "rename one of them: in the bake file, a variable's name begins with the image's",
+                        at_key=True,
+                    )
+
+    def check_builders(self) -> None:
+        """There is one builder of a name: who declares it again must say the same."""
+        first: dict[str, tuple[Manifest, Builder]] = {}
+        for expansion in self.expansions:
+            for builder in expansion.manifest.builders:
+                manifest, other = first.setdefault(builder.name, (expansion.manifest, builder))
+                if other != builder:
+                    place = manifest.source.place(other.path).key
+                    self.report(
+                        expansion.manifest,
+                        "name-collision",
+                        f'the builder "{builder.name}" is declared otherwise at {place}',
+                        builder.path,
+                        "declare it once, in a file that both `include:`, or rename one of them",
                         at_key=True,
                     )
 

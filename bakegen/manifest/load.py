@@ -15,6 +15,7 @@ from typing import Any
 from bakegen.docker.attributes import OLDEST_BUILDX
 from bakegen.errors import BakegenError, Position, did_you_mean, fail
 from bakegen.manifest.axes import read_axes
+from bakegen.manifest.builders import read_builders
 from bakegen.manifest.reading import Reading
 from bakegen.manifest.releases import read_releases
 from bakegen.manifest.schema import check_schema
@@ -127,6 +128,7 @@ class _Builder(Reading):
         self.check_names()
         axes = read_axes(self)
         releases = read_releases(self, [axis.name for axis in axes], buildx)
+        platforms = self.platforms(("platforms",)) or ()
         manifest = Manifest(
             image=content["image"],
             description=content.get("description", ""),
@@ -135,7 +137,8 @@ class _Builder(Reading):
             syntax=content.get("syntax", ""),
             variables=self.variables(),
             registries=self.registries(),
-            platforms=self.platforms(("platforms",)) or (),
+            builders=read_builders(self, platforms),
+            platforms=platforms,
             axes=axes,
             define={key: tree(value, ("define", key)) for key, value in content.get("define", {}).items()},
             data=self.data(),

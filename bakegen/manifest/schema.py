@@ -140,6 +140,7 @@ RULES = {
     "^\\S+$": "one word without spaces",
     "^[A-Z][A-Z0-9_]*$": "capital letters, digits and `_`, a letter first",
     "^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and `_`, no digit first",
+    "^[a-z][a-z0-9._-]*$": "lower-case letters, digits, `.`, `_` and `-`, a letter first",
     "^[A-Za-z0-9][A-Za-z0-9_-]*$": "letters, digits, `_` and `-`, none of the last two first",
 }
 

@@ -1,0 +1,131 @@
+"""`bakegen builder`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated, Any
+
+import typer
+
+from bakegen.commands.options import Command, TextFormat
+from bakegen.console import print_json, print_lines, say
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Make and compare the builders of the manifests.")
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Declared builders; all of them if left out.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Run nothing; print the commands.")]
+
+
+@app.command("create", cls=Command)
+def create(context: typer.Context, names: Names = None, dry_run: DryRun = False) -> None:
+    """Make or mend builders so that they are as declared.
+
+    A builder that is as declared is left alone. Nodes that are missing are added. Where that is not enough, the builder
+    is made anew; containers keep their cache.
+    """
+    from bakegen.engine.builders import compare_builder, mismatch, pick_builders
+    from bakegen.engine.docker import ask_version, ending_on_signals, require_buildx, run_buildx, told_buildx
+    from bakegen.paths import find_root
+    from bakegen.project import load_project
+
+    with ask_version() as version, ending_on_signals():
+        builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])
+        compared = [compare_builder(builder) for builder in builders]
+        if dry_run:
+            print_lines(_shown(words) for comparison in compared for words in comparison.commands)
+            return
+        buildx = require_buildx(told_buildx(version))
+        for comparison in compared:
+            name = comparison.builder.name
+            if not comparison.commands:
+                say(f"{name} is as declared")
+            for difference in comparison.differences:
+                say(f"{name}: {difference}")
+            for words in comparison.commands:
+                say(_shown(words))
+                complaint = run_buildx(buildx, words)
+                if complaint:
+                    raise mismatch(f'buildx does not make the builder "{name}": {complaint}', "")
+
+
+@app.command("show", cls=Command)
+def show(
+    context: typer.Context,
+    names: Names = None,
+    form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
+) -> None:
+    """Show declared builders, and how the real ones differ."""
+    from bakegen.engine.builders import Comparison, compare_builder, pick_builders
+    from bakegen.paths import find_root
+    from bakegen.project import load_project
+    from bakegen.views.listing import table
+
+    def rows(comparison: Comparison) -> list[dict[str, Any]]:
+        return [
+            {
+                "node": pair.name or None,
+                "platforms": list(pair.declared.platforms) if pair.declared else [],
+                "endpoint": (pair.declared.endpoint or None) if pair.declared else None,
+                "options": dict(pair.declared.options) if pair.declared else {},
+                "state": pair.state,
+            }
+            for pair in comparison.pairs
+        ]
+
+    manifests = load_project(find_root(context.obj)).graph.manifests
+    compared = [compare_builder(builder) for builder in pick_builders(manifests, names or [])]
+    if form is TextFormat.json:
+        print_json(
+            [
+                {
+                    "builder": comparison.builder.name,
+                    "driver": comparison.builder.driver,
+                    "max_parallelism": comparison.builder.max_parallelism,
+                    "images": [manifest.image for manifest in manifests if comparison.builder in manifest.builders],
+                    "exists": comparison.exists,
+                    "differences": list(comparison.differences),
+                    "nodes": rows(comparison),
+                }
+                for comparison in compared
+            ]
+        )
+        return
+    lines = [
+        {"builder": comparison.builder.name, "driver": comparison.builder.driver, **row}
+        for comparison in compared
+        for row in rows(comparison)
+    ]
+    shown = [{column: "-" if value in (None, []) else value for column, value in line.items()} for line in lines]
+    print_lines(table(shown, ("builder", "driver", "node", "platforms", "endpoint", "state")))
+    print_lines(f"{comparison.builder.name}: {text}" for comparison in compared for text in comparison.differences)
+
+
+@app.command("remove", cls=Command)
+def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False) -> None:
+    """Remove builders, with their containers and caches."""
+    from bakegen.engine.builders import mismatch, pick_builders
+    from bakegen.engine.docker import ask_version, ending_on_signals, require_buildx, run_buildx, told_buildx
+    from bakegen.engine.instances import read_instance
+    from bakegen.paths import find_root
+    from bakegen.project import load_project
+
+    with ask_version() as version, ending_on_signals():
+        builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])
+        for builder in builders:
+            if not read_instance(builder.name):
+                say(f"{builder.name} is not there")
+                continue
+            words = ("rm", builder.name)
+            if dry_run:
+                print_lines([_shown(words)])
+                continue
+            say(_shown(words))
+            complaint = run_buildx(require_buildx(told_buildx(version)), words)
+            if complaint:
+                raise mismatch(f'buildx does not remove the builder "{builder.name}": {complaint}', "")
+
+
+def _shown(words: tuple[str, ...]) -> str:
+    return shlex.join(("docker", "buildx", *words))

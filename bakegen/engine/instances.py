@@ -1,0 +1,113 @@
+"""What buildx keeps on this machine: its builders, and which builds it has begun.
+
+In: the environment. Out: plain data. Only read; what makes and changes it is `docker buildx`.
+
+A builder is a file of JSON, the same since the first buildx that we know. `docker buildx ls` would tell the same, but
+asks every node of every builder first, and waits for those that do not answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bakegen.errors import Position, fail
+
+Record = dict[str, Any]
+
+_LOCAL = "unix:///var/run/docker.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A builder that exists: its name, driver and nodes, as buildx keeps them."""
+
+    name: str
+    driver: str
+    nodes: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A build that has begun: the reference that it has on each of the nodes of a builder."""
+
+    builder: str
+    nodes: tuple[str, ...]
+    reference: str
+
+
+def read_instance(name: str) -> Instance | None:
+    """Return the builder of a name, None if there is none; raises `BakegenError` if its file cannot be read."""
+    file = _folder() / "instances" / name
+    try:
+        content = json.loads(file.read_bytes())
+        return Instance(name, content["Driver"], tuple(content["Nodes"] or ()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise fail(
+            "unreadable-file",
+            f'is not what buildx keeps of a builder: "{name}" cannot be read',
+            position=Position(str(file)),
+            hint="remove the file",
+        ) from error
+
+
+def endpoint_at_hand() -> str:
+    """Return the endpoint that buildx gives a node for which none is said: the name of a context, or a host.
+
+    The rules are those of docker's client: DOCKER_HOST goes before DOCKER_CONTEXT, and that before its configuration.
+    """
+    host = os.environ.get("DOCKER_HOST", "")
+    context = os.environ.get("DOCKER_CONTEXT") or _configured_context()
+    if not host:
+        return _LOCAL if context in {"", "default"} else context
+    host = host if "://" in host else f"tcp://{host}"
+    return f"{host}:2375" if re.fullmatch(r"tcp://[^:]+", host) else host
+
+
+def builds_known() -> frozenset[Path]:
+    """Return what is known of builds by now."""
+    return frozenset(_references())
+
+
+def builds_since(known: frozenset[Path], targets: Iterable[str]) -> Mapping[str, Build]:
+    """Return the builds of targets that have begun since the rest was `known`."""
+    wanted = set(targets)
+    found: dict[str, Build] = {}
+    for file in sorted(_references() - known):
+        try:
+            target = json.loads(file.read_bytes())["Target"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if target in wanted:
+            builder, node, reference = file.parts[-3:]
+            nodes = found[target].nodes if target in found else ()
+            found[target] = Build(builder, (*nodes, node), reference)
+    return found
+
+
+def _references() -> set[Path]:
+    return set((_folder() / "refs").glob("[!_]*/*/*"))  # those that begin with `_` are of groups
+
+
+def _folder() -> Path:
+    own = os.environ.get("BUILDX_CONFIG")
+    return Path(own) if own else _docker_folder() / "buildx"
+
+
+def _docker_folder() -> Path:
+    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+def _configured_context() -> str:
+    try:
+        content = json.loads((_docker_folder() / "config.json").read_bytes())
+        return str(content.get("currentContext") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
