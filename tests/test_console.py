@@ -65,7 +65,9 @@ def test_a_terminal_shows_colours_unless_they_are_unwanted(wrong: Path) -> None:
     assert on_terminal(*command, TERM="dumb") == plain
 
 
-@pytest.mark.parametrize("words", [["generate"], ["generate", "--check"], ["validate"], ["create-context", "redis-exporter"]])
+@pytest.mark.parametrize(
+    "words", [["generate"], ["generate", "--check"], ["validate"], ["create-context", "redis-exporter"]]
+)
 def test_quiet_says_nothing_of_what_went_well(project: Path, words: list[str]) -> None:
     loud, quiet = run(project, words), run(project, [*words, "--quiet"])
 
