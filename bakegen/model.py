@@ -47,9 +47,10 @@ def as_written(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A repository that targets are pushed to, and the environment variables that log in."""
+    """A repository that targets are pushed to, and the environment variables that log in; what is empty is not said."""
 
     repository: Expression
+    kind: str
     username: str
     password: str
     readme: bool
@@ -233,6 +234,7 @@ class Target:
     values: Mapping[str, str]  # axis -> value, in the order of the manifest
     platforms: tuple[str, ...]
     repositories: tuple[str, ...]
+    registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
     tags: tuple[str, ...]
     publish: bool
     parents: tuple[Parent, ...]

@@ -36,6 +36,18 @@ def is_reference(text: str) -> bool:
     return len(text) <= _LONGEST_REPOSITORY + 200 and bool(_REFERENCE_RE.match(text))
 
 
+def registry_host(repository: str) -> str:
+    """Return the host that a repository lies on: docker.io where it names none.
+
+    >>> registry_host("acme/app"), registry_host("ghcr.io/acme/app"), registry_host("localhost:5000/app")
+    ('docker.io', 'ghcr.io', 'localhost:5000')
+    """
+    first, slash, _ = repository.partition("/")
+    if not slash or not (re.search(r"[.:A-Z]", first) or first == "localhost"):
+        return "docker.io"
+    return "docker.io" if first == "index.docker.io" else first
+
+
 def familiar(reference: str) -> str:
     """Return the short form by which BuildKit looks named contexts up: without docker.io, library and :latest."""
     for prefix in ("docker.io/", "index.docker.io/"):

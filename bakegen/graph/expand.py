@@ -19,7 +19,7 @@ from bakegen.docker.references import is_reference, is_repository, is_tag
 from bakegen.errors import BakegenError, Code, Collector
 from bakegen.graph.tags import Claim, expand_pattern, settle_claims
 from bakegen.manifest.source import KeyPath
-from bakegen.model import Absent, Axis, AxisValue, Manifest, Release, Target, as_written, with_defaults
+from bakegen.model import Absent, Axis, AxisValue, Manifest, Registry, Release, Target, as_written, with_defaults
 from bakegen.paths import path_mistake
 from bakegen.templating.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
 
@@ -284,13 +284,15 @@ class _Expander:
         scope.add({"folder": dirname(dockerfile)})
         tags = self.tags(release, point, scope, names)
         texts = {axis: value.name for axis, value in point.items()}
+        repositories = self.repositories(scope)
         target = Target(
             name=str(scope.lookup("target")),
             image=manifest.image,
             release=release.name,
             values=texts,
             platforms=platforms,
-            repositories=self.repositories(scope),
+            repositories=tuple(repositories) or (manifest.image,),
+            registries=tuple(repositories.values()),
             tags=tuple(tags) or (str(scope.lookup("target")),),
             publish=release.publish,
             parents=(),
@@ -395,8 +397,8 @@ class _Expander:
                 tags.setdefault(tag, pattern.path)
         return tags
 
-    def repositories(self, scope: Scope) -> tuple[str, ...]:
-        found: dict[str, None] = {}
+    def repositories(self, scope: Scope) -> dict[str, Registry]:
+        found: dict[str, Registry] = {}
         for registry in self.manifest.registries:
             repository = scope.text(registry.repository)
             if not is_repository(repository):
@@ -407,8 +409,8 @@ class _Expander:
                     registry.repository.path,
                     "HOST/PATH in lower case, such as docker.io/acme/app, without a tag",
                 )
-            found[repository] = None
-        return tuple(found) or (self.manifest.image,)
+            found.setdefault(repository, registry)
+        return found
 
     def texts(self, scope: Scope, content: Mapping[str, Expression]) -> dict[str, str]:
         return {name: scope.text(value) for name, value in content.items()}

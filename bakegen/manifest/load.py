@@ -219,6 +219,7 @@ class _Builder(Reading):
             registries.append(
                 Registry(
                     repository,
+                    declared.get("kind", ""),
                     declared.get("username", ""),
                     declared.get("password", ""),
                     declared.get("readme", False),
