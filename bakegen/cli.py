@@ -18,7 +18,18 @@ import typer
 import typer.core
 
 from bakegen import __version__
-from bakegen.commands import build, builder, create_context, explain, generate, init, schema, validate, verify
+from bakegen.commands import (
+    authenticate,
+    build,
+    builder,
+    create_context,
+    explain,
+    generate,
+    init,
+    schema,
+    validate,
+    verify,
+)
 from bakegen.commands import list as listing
 from bakegen.commands.options import Command
 from bakegen.commands.selection import SELECTING
@@ -55,6 +66,7 @@ app.command("list", cls=Command)(listing.list_)
 app.command("explain", cls=Command)(explain.explain)
 app.command("verify", cls=Command)(verify.verify)
 app.command("build", cls=build.BakeCommand, **SELECTING)(build.build)
+app.command("authenticate", cls=Command)(authenticate.authenticate)
 app.command("schema", cls=Command)(schema.schema)
 app.add_typer(builder.app, name="builder")
 

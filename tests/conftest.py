@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from registries import GuardedRegistry, guarded
 
 from bakegen.bake.buildx import Buildx, find_buildx
 
@@ -27,10 +28,37 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_pauses() -> Iterator[None]:
+    """Ask registries again at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bakegen.registries.answers.PAUSES", (0.0, 0.0, 0.0))
+        yield
+
+
 @pytest.fixture(scope="session")
 def registry() -> str:
     """The registry of the test engine; no engine is a failure in CI, and skips elsewhere."""
     return from_engine("BAKEGEN_TEST_REGISTRY")
+
+
+@pytest.fixture(scope="session")
+def guarded_registry(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedRegistry]:
+    """A real registry that wants a login."""
+    assert registry
+    with guarded(tmp_path_factory.mktemp("guarded")) as found:
+        yield found
+
+
+@pytest.fixture
+def docker_config(registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A docker configuration of the test's own, in which nobody is logged in; docker and its plugins know it."""
+    assert registry
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    (folder / "cli-plugins").symlink_to(Path(os.environ["DOCKER_CONFIG"], "cli-plugins"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    return folder
 
 
 def from_engine(variable: str) -> str:

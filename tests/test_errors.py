@@ -2,10 +2,12 @@
 
 A case is a folder <code>/<name>. `command` holds the words of the command (`validate` if there is no such file),
 `output` all that it prints and the exit code, `environment` what the command finds there, as NAME=VALUE ($ROOT is the project). What git cannot hold is made by a function in `MAKERS`.
+Where a registry has to be there, `SERVERS` says what it answers; the files of the case call it localhost:65000.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,7 +17,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from harness import TESTS, copy_project, projects, run, tree
+from harness import TESTS, Outcome, copy_project, projects, run, tree
+from registries import Reply, Request, serving
 
 from bakegen.errors import Code
 
@@ -74,6 +77,15 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 }
 
 
+SERVERS: dict[str, Callable[[Request], Reply]] = {
+    "failing-registry/no-registry": lambda _: Reply(404),
+    "failing-registry/too-many-requests": lambda _: Reply(429),
+    "login-failed/wrong-password": lambda _: Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'}),
+    "no-login/nobody": lambda _: Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'}),
+}
+STAND_IN = "localhost:65000"
+
+
 def name_of(case: Path) -> str:
     return case.relative_to(FOLDER).as_posix()
 
@@ -89,21 +101,27 @@ def test_a_mistake_is_explained(
     if (case / "environment").exists():
         for line in (case / "environment").read_text().splitlines():
             monkeypatch.setenv(*line.replace("$ROOT", str(root)).split("=", 1))
-    before = tree(tmp_path)
-
-    outcome = run(root, shlex.split(command))
+    with contextlib.ExitStack() as stack:
+        host = STAND_IN
+        if answer := SERVERS.get(name_of(case)):
+            host = stack.enter_context(serving(answer)).host
+            for file in filter(Path.is_file, root.rglob("*")):
+                file.write_text(file.read_text().replace(STAND_IN, host))
+        before = tree(tmp_path)
+        outcome = run(root, shlex.split(command))
+    outcome = Outcome(outcome.stdout.replace(host, STAND_IN), outcome.stderr.replace(host, STAND_IN), outcome.code)
 
     if update_golden:
         (case / "output").write_text(outcome.text())
     assert outcome.text() == (case / "output").read_text()
     assert outcome.code == 1
-    assert not outcome.stdout
+    assert not outcome.stdout or "authenticate" in command  # tells how it stands with each registry
     assert f"[{case.parent.name}]" in outcome.stderr
     assert before == tree(tmp_path)
 
 
 def test_what_git_cannot_hold_is_made_for_cases_that_exist() -> None:
-    assert set(MAKERS) <= set(map(name_of, CASES))
+    assert MAKERS.keys() | SERVERS.keys() <= set(map(name_of, CASES))
 
 
 def test_every_code_has_a_case() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bakegen"
 FILES = [file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py" or file.parent == PACKAGE]
 MODULES = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in FILES}
-HEAVY = {"jinja2", "yaml", "networkx", "jsonschema", "hcl2", "packaging"}
+HEAVY = {"jinja2", "yaml", "networkx", "jsonschema", "hcl2", "packaging", "dotenv", "boto3"}
 
 
 def listed() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,17 @@ def test_a_registry_is_known_by_its_other_name(registry: str, tmp_path: Path) ->
 
 def test_what_is_declared_nowhere_needs_no_login(tmp_path: Path) -> None:
     assert logins(load(tmp_path, app=f"{APP}tags: ['{{{{ flavour }}}}']\n")) == ()
+
+
+def test_the_document_lists_every_kind_with_its_variables() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "cli.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
+    assert [(name, title, user, password) for name, title, _, user, password in listed] == [
+        (
+            kind.name,
+            kind.title,
+            f"`{kind.variables[0]}`" if kind.variables[0] else "always `AWS`",
+            f"`{kind.variables[1]}`" if kind.variables[1] else "given by AWS",
+        )
+        for kind in KINDS
+    ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bakegen.commands.changes import changes_data, say_changes, say_waiting
 from bakegen.commands.options import Images, TextFormat
-from bakegen.console import print_json, print_lines, say
+from bakegen.console import print_json, print_lines, progress, say
 
 
 def generate(
@@ -30,6 +32,9 @@ def generate(
         str | None,
         typer.Option("--target-version", metavar="V", help="Set the default of VERSION, in the manifest as well."),
     ] = None,
+    authenticate: Annotated[
+        bool, typer.Option("--authenticate", help="Then log docker in to the registries of the images.")
+    ] = False,
     form: Annotated[TextFormat, typer.Option("--format", help="How the changes are printed.")] = TextFormat.text,
 ) -> None:
     """Write Dockerfiles, READMEs and docker-bake.hcl.
@@ -44,6 +49,9 @@ def generate(
     named = {"dockerfiles": dockerfiles, "docs": docs, "bake": bake}
     parts = () if everything else tuple(part for part in PARTS if named[part])
     writes = not (check or diff)
+    if authenticate and not writes:
+        context.fail("--authenticate goes with neither --check nor --diff: they change nothing")
+    root = find_root(context.obj)
     run = Run(
         images=tuple(images or ()),
         parts=parts,
@@ -52,7 +60,7 @@ def generate(
         writes=writes,
         force=force,
     )
-    changes, difference = carry_out(find_root(context.obj), run, waiting=say_waiting)
+    changes, difference = carry_out(root, run, waiting=say_waiting)
     if form is TextFormat.json:
         shown = {} if writes else {"diff": "".join(f"{line}\n" for line in difference)}
         print_json({**changes_data(changes), **shown})
@@ -62,3 +70,18 @@ def generate(
     if check and changes.drifted:
         say("run `bakegen generate` and commit the result")
         raise typer.Exit(1)
+    if authenticate:
+        _log_in(root, images)
+
+
+def _log_in(root: Path, images: Sequence[str] | None) -> None:
+    """Log docker in to the registries of images, and tell so; raises `BakegenError` with every problem found."""
+    from bakegen.project import load_project
+    from bakegen.registries.authenticate import log_in, stop_if_any
+    from bakegen.registries.environment import read_environment
+    from bakegen.registries.logins import logins
+
+    found = logins(load_project(root).graph, images or ())
+    with progress(len(found)) as done:
+        states = log_in(found, read_environment(root), root, done)
+    stop_if_any(states)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from bakegen.bake.buildx import COMMANDS, Buildx, buildx_of, find_buildx
 from bakegen.docker.attributes import OLDEST_BUILDX
@@ -31,6 +31,14 @@ _HINTS = {  # what docker says -> what helps
     "nothing answers": "start BuildKit there, or leave out the platforms that are built there",
     "connect to the docker": "start the engine, `sudo systemctl start docker`, or let DOCKER_HOST say where it is",
 }
+
+
+def require_docker() -> None:
+    """Raise `BakegenError` if there is no docker client on this machine."""
+    if not shutil.which("docker"):
+        raise fail(
+            "no-docker", "there is no docker here", hint="https://docs.docker.com/engine/install/ tells how to get it"
+        )
 
 
 class Question:
@@ -85,10 +93,8 @@ def told_buildx(asked: Question) -> Buildx | None:
 
 def require_buildx(found: Buildx | None, least: tuple[int, int] = OLDEST_BUILDX) -> Buildx:
     """Return the buildx that was found; raises `BakegenError` if there is none, or none of version `least`."""
-    if not found and not shutil.which("docker"):
-        raise fail(
-            "no-docker", "there is no docker here", hint="https://docs.docker.com/engine/install/ tells how to get it"
-        )
+    if not found:
+        require_docker()
     if not found or found.version < least:
         raise fail(
             "no-buildx",
@@ -134,14 +140,21 @@ def run_buildx(buildx: Buildx, words: Sequence[str]) -> str:
     return "; ".join(lines) or f"exit code {answer.code}" if answer.code else ""
 
 
-def no_engine(said: str) -> BakegenError:
-    """Return the error for what docker said of an engine that does not answer."""
+def engine_complaint() -> str:
+    """Return what docker says of an engine that does not answer; an empty text if it does."""
+    with Question("docker", "version", "--format", "{{.Server.Version}}") as asked:
+        answer = asked.answer()
+    return answer.stderr if answer.code else ""
+
+
+def no_engine(said: str, what: str = "build here") -> BakegenError:
+    """Return the error for what docker said of an engine that does not answer, and so cannot do `what`."""
     complaint = _COMPLAINT.search(said)
     message = complaint[1] if complaint else said.strip() or "it says nothing"
     hint = next(
         (hint for words, hint in _HINTS.items() if words in message.lower()), "`docker buildx inspect` tells more"
     )
-    return fail("no-docker", f"docker cannot build here: {message}", hint=hint)
+    return fail("no-docker", f"docker cannot {what}: {message}", hint=hint)
 
 
 @contextmanager
@@ -176,12 +189,35 @@ def run_bake(command: Sequence[str], root: Path, bake_file: Path, environment: M
     return code if code >= 0 else 128 - code
 
 
+def tell_docker(command: Sequence[str], text: str, environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command of docker's that reads `text`; return its exit code, and what it said on stderr.
+
+    Whatever interrupts us stops it first.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command,
+        stdin=pipe,
+        stdout=subprocess.DEVNULL,
+        stderr=pipe,
+        text=True,
+        errors="surrogateescape",
+        env=environment,
+    ) as process:
+        try:
+            _, said = process.communicate(text)
+        finally:
+            if process.poll() is None:
+                _stop(process)
+    return process.returncode, said.encode(errors="replace").decode()
+
+
 def shell_line(command: Sequence[str], environment: Mapping[str, str]) -> str:
     """Return a command with its environment as a shell takes it."""
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in environment.items()), shlex.join(command)])
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[Any]) -> None:
     """Interrupt a build as Ctrl-C does, which BuildKit answers by cancelling it; then wait, whoever else interrupts."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -70,7 +70,7 @@ KINDS = (
     Kind(
         name="ecr",
         title="Amazon ECR",
-        hosts=r".+\.dkr[.-]ecr(-fips)?\..+\.amazonaws\.com(\.cn)?|public\.ecr\.aws",
+        hosts=r".+\.dkr[.-]ecr(-fips)?\.[^.]+\.(amazonaws\.com(\.cn)?|on\.aws)|public\.ecr\.aws",
         source="aws",
         user="AWS",
     ),

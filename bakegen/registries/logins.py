@@ -5,7 +5,7 @@ In: the graph. Out: a `Login` for each registry that published targets go to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bakegen.docker.references import registry_host
@@ -14,6 +14,8 @@ from bakegen.graph.graph import Graph
 from bakegen.manifest.source import KeyPath, Source
 from bakegen.model import Registry
 from bakegen.registries.kinds import Kind, kind_called, kind_of
+
+_OTHER_NAMES = {"docker.io": ("index.docker.io",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +68,9 @@ def logins(graph: Graph, images: Sequence[str] = (), registry: str = "") -> tupl
     uses = list(dict.fromkeys(_uses(graph, chosen)))
     hosts = list(dict.fromkeys(use.host for use in uses))
     if registry:
-        wanted = registry_host(f"{registry}/any")
-        if wanted not in hosts:
-            raise BakegenError([_unknown(registry, hosts, images)])
-        hosts = [wanted]
+        hosts = [host for host in hosts if registry in (host, *_OTHER_NAMES.get(host, ()))]
+        if not hosts:
+            raise BakegenError([_unknown(registry, {use.host for use in uses}, images)])
     by_host = {host: [use for use in uses if use.host == host] for host in hosts}
     problems = [problem for found in by_host.values() for problem in _clashes(found)]
     if problems:
@@ -111,20 +112,23 @@ def _clashes(uses: Sequence[_Use]) -> Iterator[Problem]:
     for use in uses:
         if (use.kind, use.variables) != (first.kind, first.variables):
             where = first.source.place(first.path).value
+            kinds = use.kind != first.kind
             yield use.source.problem(
                 "login-clash",
-                f"{use.host} is {_said(use)} here, and {_said(first)} at {where}",
+                f"{use.host} is logged in to {_said(use, kinds=kinds)} here, and {_said(first, kinds=kinds)} at {where}",
                 use.path,
-                hint="docker keeps one login per host: name the same kind and variables, or log in for one IMAGE at a time",
+                hint="docker keeps one login per host: let them agree, or log in for one IMAGE at a time",
             )
 
 
-def _said(use: _Use) -> str:
-    variables = " and ".join(filter(None, use.variables))
-    return f"of the kind {use.kind.name}{f' with {variables}' if variables else ''}"
+def _said(use: _Use, *, kinds: bool) -> str:
+    parts = [f"as {use.kind.name}"] if kinds else []
+    if any(use.variables):
+        parts.append(f"with {' and '.join(filter(None, use.variables))}")
+    return " ".join(parts)
 
 
-def _unknown(registry: str, hosts: Sequence[str], images: Sequence[str]) -> Problem:
+def _unknown(registry: str, hosts: Collection[str], images: Sequence[str]) -> Problem:
     whose = f"of {', '.join(images)}" if images else "of the manifests"
     return Problem(
         code="unknown-registry",

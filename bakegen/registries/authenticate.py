@@ -1,0 +1,95 @@
+"""Log in to registries one after the other, or ask who is logged in.
+
+In: `Login`s. Out: a `State` of each, with its problems: none of them keeps the others from their turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakegen.engine.docker import ending_on_signals, require_docker
+from bakegen.errors import BakegenError, Problem, printable
+from bakegen.registries.answers import Answer, patiently, problem_of
+from bakegen.registries.credentials import Credentials, find_credentials
+from bakegen.registries.docker_config import read_docker_config
+from bakegen.registries.docker_login import docker_login
+from bakegen.registries.environment import Environment
+from bakegen.registries.logins import Login
+from bakegen.registries.probe import probe
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How it stands with one registry: who is logged in or should be, what came of it, and what is wrong."""
+
+    login: Login
+    user: str
+    result: str
+    problems: tuple[Problem, ...] = ()
+
+
+def log_in(
+    logins: Sequence[Login], environment: Environment, root: Path, done: Callable[[str], None] = lambda _: None
+) -> list[State]:
+    """Log in to each registry; `done` is called with each host. Raises `BakegenError` if there is no docker."""
+    found: dict[str, Credentials] = {}
+    states: dict[str, State] = {}
+    with ending_on_signals():
+        for login in logins:
+            try:
+                found[login.host] = find_credentials(login, environment, root)
+            except BakegenError as error:
+                states[login.host] = State(login, "", "failed", error.problems)
+        if found:
+            try:
+                require_docker()
+            except BakegenError as error:
+                known = [problem for state in states.values() for problem in state.problems]
+                raise BakegenError([*known, *error.problems]) from None
+        hidden = {login.password for login in logins}
+        for login in logins:
+            if login.host in found:
+                states[login.host] = _log_in(login, found[login.host], hidden)
+            done(f"{login.host}: {states[login.host].result}")
+    return [states[login.host] for login in logins]
+
+
+def check(logins: Sequence[Login], done: Callable[[str], None] = lambda _: None) -> list[State]:
+    """Ask each registry whether it takes the login that docker has stored; `done` is called with each host.
+
+    Raises `BakegenError` if docker's configuration cannot be read.
+    """
+    config = read_docker_config()
+    states = []
+    for login in logins:
+        try:
+            stored = config.stored(login.server)
+            answer = patiently(lambda: probe(login.kind.api or login.host, stored))  # noqa: B023 - it is asked here
+            state = _state(login, stored.user if stored else "", answer)
+        except BakegenError as error:
+            state = State(login, "", "failed", error.problems)
+        states.append(state)
+        done(f"{login.host}: {state.result}")
+    return states
+
+
+def stop_if_any(states: Sequence[State]) -> None:
+    """Raise `BakegenError` with the problems of all registries, if there are any."""
+    problems = [problem for state in states for problem in state.problems]
+    if problems:
+        raise BakegenError(problems)
+
+
+def _log_in(login: Login, credentials: Credentials, hidden: set[str]) -> State:
+    try:
+        answer = patiently(lambda: docker_login(login.host, credentials, hidden))
+    except BakegenError as error:
+        return State(login, printable(credentials.user), "failed", error.problems)
+    return _state(login, credentials.user, answer)
+
+
+def _state(login: Login, user: str, answer: Answer) -> State:
+    problem = problem_of(login, user, answer)
+    return State(login, printable(user), answer.result, (problem,) if problem else ())

@@ -1,0 +1,120 @@
+"""Who logs in to a registry, and by which password.
+
+In: a `Login` and an `Environment`. Out: `Credentials`, or a `BakegenError` that says what is missing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bakegen.errors import BakegenError
+from bakegen.registries.environment import FILE, Environment
+from bakegen.registries.kinds import Source
+from bakegen.registries.logins import Login
+
+_KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user and a password, which no message shows."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+def find_credentials(login: Login, environment: Environment, root: Path) -> Credentials:
+    """Return who logs in to a registry; raises `BakegenError` if that cannot be told.
+
+    `root` is where relative paths of key files begin.
+    """
+    return _WAYS[login.kind.source](login, environment, root)
+
+
+def _from_environment(login: Login, environment: Environment, _root: Path) -> Credentials:
+    names = [name for name in (login.username, login.password) if name]
+    found = {name: (environment.get(name) or "").rstrip("\r\n") for name in names}  # docker cuts off line ends, too
+    missing = [name for name in names if not found[name]]
+    if missing:
+        raise _missing(login, environment, missing)
+    return Credentials(found.get(login.username, login.kind.user), found[login.password])
+
+
+def _from_google(login: Login, environment: Environment, root: Path) -> Credentials:
+    """Tell the user from the password, as https://cloud.google.com/artifact-registry/docs/docker/authentication says."""
+    key_file = environment.get(_KEY_FILE)
+    if environment.get(login.password) is None and key_file:
+        password = _google_key(login, root, key_file)
+    else:
+        password = (environment.get(login.password) or "").strip()
+    if not password:
+        raise _missing(login, environment, [login.password])
+    return Credentials(environment.get(login.username) or _google_user(password), password)
+
+
+def _google_key(login: Login, root: Path, file: str) -> str:
+    try:
+        text = (root / Path(file).expanduser()).read_text().strip()
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ stands for no home
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _fail(
+            login,
+            f"{_KEY_FILE} names {file}, which cannot be read: {reason}",
+            f"let it name the key of a service account, or set {login.password}",
+        ) from None
+    if not _is_key(text):
+        raise _fail(
+            login,
+            f"{_KEY_FILE} names {file}, which is not the key of a service account",
+            f'use an access token instead: {login.password}="$(gcloud auth print-access-token)"',
+        )
+    return text
+
+
+def _google_user(password: str) -> str:
+    if _is_key(password):
+        return "_json_key"
+    try:
+        decoded = base64.b64decode("".join(password.split()), validate=True).decode()
+    except ValueError:
+        decoded = ""
+    return "_json_key_base64" if _is_key(decoded) else "oauth2accesstoken"
+
+
+def _is_key(text: str) -> bool:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("type") == "service_account"
+
+
+def _from_aws(login: Login, environment: Environment, root: Path) -> Credentials:
+    """Ask AWS for a password, unless a manifest names a variable that holds one."""
+    if login.password:
+        return _from_environment(login, environment, root)
+    from bakegen.registries.aws import password
+
+    return Credentials(login.kind.user, password(login, environment))
+
+
+def _missing(login: Login, environment: Environment, names: Sequence[str]) -> BakegenError:
+    unset = [name for name in names if environment.get(name) is None]
+    told = [f"{name} is {'not set' if name in unset else 'empty'}" for name in names]
+    hint = f"set {' and '.join(names)} in the environment or in {FILE} at the root of the project"
+    return _fail(login, f"there is no login for {login.host}: {' and '.join(told)}", hint)
+
+
+def _fail(login: Login, message: str, hint: str) -> BakegenError:
+    return BakegenError([login.problem("no-credentials", message, hint=hint)])
+
+
+_WAYS: Mapping[Source, Callable[[Login, Environment, Path], Credentials]] = {
+    "environment": _from_environment,
+    "google": _from_google,
+    "aws": _from_aws,
+}
