@@ -126,6 +126,15 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Deprecation:
+    """Tags that nobody should use any more: patterns, why, and what to use instead."""
+
+    tags: tuple[str, ...]
+    because: str
+    use: str
+
+
+@dataclass(frozen=True, slots=True)
 class ParentRule:
     """Where a target is built from: a release (of `image`), or an outside image as an expression."""
 
@@ -186,6 +195,7 @@ class Manifest:
     image: str
     description: str
     source: Source = field(repr=False)
+    source_url: str  # of the project's root, without a slash at its end; may be empty
     buildx: tuple[int, int]
     syntax: str
     variables: Mapping[str, Variable]
@@ -196,6 +206,7 @@ class Manifest:
     define: Mapping[str, Tree]
     data: Mapping[str, Any]
     exclude: tuple[Exclusion, ...]
+    deprecated: tuple[Deprecation, ...]
     groups: Mapping[str, tuple[str, ...]]
     releases: tuple[Release, ...]
     inputs: tuple[str, ...]  # the files that it was read from, from the project root: itself, what it includes, data
@@ -232,6 +243,7 @@ class Target:
     image: str
     release: str
     values: Mapping[str, str]  # axis -> value, in the order of the manifest
+    names: Mapping[str, tuple[str, ...]]  # what values are called in tags, of axes that have such names
     platforms: tuple[str, ...]
     repositories: tuple[str, ...]
     registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared

@@ -38,6 +38,7 @@ _KINDS = {
     "value": "an axis value",
     "name": "a name",
     "exclusion": "an exclusion",
+    "deprecation": "a deprecation",
     "parent": "a parent",
     "file": "a side file",
 }

@@ -147,6 +147,7 @@ KINDS: Mapping[str, tuple[str | int, ...]] = {
     "property": ("properties", "distro", "size"),
     "name": ("names", "distro", 0),
     "exclusion": ("exclude", 0),
+    "deprecation": ("deprecated", 0),
     "parent": ("releases", "one", "from", 0),
     "file": ("releases", "one", "files", 0),
 }
@@ -160,6 +161,7 @@ properties: {distro: {size: {type: integer, required: true}}}
 axes: {distro: {slim: {size: 1}, wide: {}}}
 names: {distro: [{name: x}]}
 exclude: [{distro: nothing, because: it is an example}]
+deprecated: [{tags: latest, because: it is an example}]
 releases:
   one: {from: [{release: one}], tags: [one], files: [{path: side, copy: side}]}
   two: {}

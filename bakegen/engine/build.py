@@ -28,7 +28,7 @@ from bakegen.graph.graph import Graph
 from bakegen.model import Group, Target
 from bakegen.output import compare
 from bakegen.project import Project
-from bakegen.render.files import render, render_bake_file
+from bakegen.render.files import readme_path, render, render_bake_file
 
 PLATFORMS = "BAKEGEN_PLATFORMS"
 _SHOWN = 3  # names in a message
@@ -149,7 +149,7 @@ def check_current(project: Project, names: Iterable[str]) -> None:
     used = {graph.targets[name].dockerfile for name in names}
     sharing = {target.name for path in used for target in graph.by_dockerfile[path]}
     files = render(replace(project, graph=graph.part(sharing))).files
-    own = {f"{OUTPUT}/{image}/README.md" for image in graph.by_image}
+    own = set(map(readme_path, graph.by_image))
     built_from = {path: file for path, file in files.items() if path.startswith(f"{OUTPUT}/") and path not in own}
     stale = compare(project.root, built_from, tuple(built_from)).differing
     if stale:

@@ -15,17 +15,19 @@ from posixpath import dirname
 from typing import Any, Literal
 
 from bakegen.docker.platforms import Platform
-from bakegen.docker.references import is_reference, is_repository, is_tag
+from bakegen.docker.references import is_reference, is_repository, is_tag, registry_host
 from bakegen.errors import BakegenError, Code, Collector
 from bakegen.graph.tags import Claim, expand_pattern, settle_claims
 from bakegen.manifest.source import KeyPath
 from bakegen.model import Absent, Axis, AxisValue, Manifest, Registry, Release, Target, as_written, with_defaults
 from bakegen.paths import path_mistake
+from bakegen.registries.kinds import KINDS, kind_for
 from bakegen.templating.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
 
 OUTPUT = "generated"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")  # docker-image://, target:, oci-layout://, https://
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+_SHOWING = ", ".join(kind.title for kind in KINDS if kind.readme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,7 @@ class _Expander:
             image=manifest.image,
             release=release.name,
             values=texts,
+            names=names,
             platforms=platforms,
             repositories=tuple(repositories) or (manifest.image,),
             registries=tuple(repositories.values()),
@@ -408,6 +411,13 @@ class _Expander:
                     f'"{shown}" is no repository that Docker accepts',
                     registry.repository.path,
                     "HOST/PATH in lower case, such as docker.io/acme/app, without a tag",
+                )
+            elif registry.readme and not kind_for(registry.kind, registry_host(repository)).readme:
+                self.report(
+                    "wrong-value",
+                    f"{registry_host(repository)} shows no README",
+                    (*registry.path, "readme"),
+                    f"leave it out; {_SHOWING} show one, and `kind:` says so where the host does not",
                 )
             found.setdefault(repository, registry)
         return found

@@ -22,6 +22,7 @@ from bakegen.manifest.schema import check_schema
 from bakegen.manifest.source import KeyPath, Source, check_mapping, include, load_source
 from bakegen.model import (
     Axis,
+    Deprecation,
     Exclusion,
     Manifest,
     Registry,
@@ -133,6 +134,7 @@ class _Builder(Reading):
             image=content["image"],
             description=content.get("description", ""),
             source=self.source,
+            source_url=content.get("source", "").rstrip("/"),
             buildx=buildx,
             syntax=content.get("syntax", ""),
             variables=self.variables(),
@@ -143,6 +145,7 @@ class _Builder(Reading):
             define={key: tree(value, ("define", key)) for key, value in content.get("define", {}).items()},
             data=self.data(),
             exclude=self.exclusions(axes, releases),
+            deprecated=self.deprecations(),
             groups={key: tuple(words) for key, words in content.get("groups", {}).items()},
             releases=releases,
             inputs=tuple(self.inputs),
@@ -282,3 +285,14 @@ class _Builder(Reading):
                 )
             exclusions.append(Exclusion(patterns, entry["because"], path))
         return tuple(exclusions)
+
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        entries = self.content.get("deprecated", [])
+        return tuple(
+            Deprecation(
+                tuple([entry["tags"]] if isinstance(entry["tags"], str) else entry["tags"]),
+                entry["because"],
+                entry.get("use", ""),
+            )
+            for entry in entries
+        )

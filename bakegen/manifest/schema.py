@@ -141,6 +141,8 @@ RULES = {
     "^[A-Z][A-Z0-9_]*$": "capital letters, digits and `_`, a letter first",
     "^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and `_`, no digit first",
     "^[a-z][a-z0-9._-]*$": "lower-case letters, digits, `.`, `_` and `-`, a letter first",
+    "^[A-Za-z0-9_.*?\\[\\]!-]+$": "what tags are made of, and `*`, `?` or `[ab]`",
+    '^https?://[^\\s<>"()\\[\\]\\\\|`]+$': "a URL such as https://github.com/acme/images/blob/main",
     "^[A-Za-z0-9][A-Za-z0-9_-]*$": "letters, digits, `_` and `-`, none of the last two first",
 }
 

@@ -92,6 +92,11 @@ def kind_of(host: str) -> Kind:
     return next(kind for kind in KINDS if kind.hosts and re.fullmatch(kind.hosts, host))
 
 
+def kind_for(name: str, host: str) -> Kind:
+    """Return the kind that a manifest names, or that of the host if it names none; raises KeyError."""
+    return kind_called(name) if name else kind_of(host)
+
+
 def kind_called(name: str) -> Kind:
     """Return a kind by its name; raises KeyError."""
     return {kind.name: kind for kind in KINDS}[name]

@@ -13,7 +13,7 @@ from bakegen.errors import BakegenError, Code, Problem, did_you_mean
 from bakegen.graph.graph import Graph
 from bakegen.manifest.source import KeyPath, Source
 from bakegen.model import Registry
-from bakegen.registries.kinds import Kind, kind_called, kind_of
+from bakegen.registries.kinds import Kind, kind_for
 
 _OTHER_NAMES = {"docker.io": ("index.docker.io",)}
 
@@ -88,7 +88,7 @@ def _uses(graph: Graph, images: Iterable[str]) -> Iterator[_Use]:
 
 def _use(repository: str, registry: Registry, source: Source) -> _Use:
     host = registry_host(repository)
-    kind = kind_called(registry.kind) if registry.kind else kind_of(host)
+    kind = kind_for(registry.kind, host)
     variables = (registry.username or kind.variables[0], registry.password or kind.variables[1])
     return _Use(host, kind, variables, repository, registry.readme, source, registry.path)
 

@@ -23,7 +23,7 @@ from bakegen.output import OutputFile, path_problems
 from bakegen.paths import folders_of, leaves, path_mistake
 from bakegen.project import Project
 from bakegen.render.dockerfile_check import check_dockerfile
-from bakegen.render.readme import readme_names
+from bakegen.render.readme import LIMIT, readme_of
 from bakegen.render.shared import shared_scope
 from bakegen.render.template import at_template, render_template
 from bakegen.resources import BAKE_TEMPLATE
@@ -88,6 +88,23 @@ def render_bake_file(project: Project) -> bytes:
     return renderer.made[BAKE_FILE].file.content
 
 
+def readme_path(image: str) -> str:
+    """Return where the README of a family lies, from the root."""
+    return f"{OUTPUT}/{image}/README.md"
+
+
+def render_readme(project: Project, manifest: Manifest) -> bytes:
+    """Return the README of a family: of those that the template makes, the first that registries take, or the last."""
+    content = b""
+    for readme in readme_of(project.graph, manifest, project.evaluator):
+        scope = Scope(project.evaluator, manifest.source, {}, {}).add({"readme": readme})
+        path = readme_path(manifest.image)
+        content = render_template(project, README_TEMPLATE, scope, manifest, ("image",), path).encode()
+        if len(content) <= LIMIT:
+            break
+    return content
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A rendered file and what asked for it."""
@@ -115,7 +132,8 @@ class _Renderer:
             file = OutputFile(f"{version.default}\n".encode())
             self.made[f"{folder}/versions"] = _Made(file, manifest, version.path, own=True)
         with self.problems.collecting():
-            self.readme(manifest, folder)
+            file = OutputFile(render_readme(self.project, manifest))
+            self.made[readme_path(manifest.image)] = _Made(file, manifest, ("image",), own=True)
         for path in dict.fromkeys(target.dockerfile for target in self.graph.by_image[manifest.image]):
             with self.problems.collecting():
                 self.dockerfile(manifest, names, path, self.graph.by_dockerfile[path])
@@ -274,12 +292,6 @@ class _Renderer:
             ) from error
         self.looked[text] = file
         return file
-
-    def readme(self, manifest: Manifest, folder: str) -> None:
-        scope = Scope(self.project.evaluator, manifest.source, {}, {}).add(readme_names(self.graph, manifest, folder))
-        path = f"{folder}/README.md"
-        text = render_template(self.project, README_TEMPLATE, scope, manifest, ("image",), path)
-        self.made[path] = _Made(OutputFile(text.encode()), manifest, ("image",), own=True)
 
     def bake_file(self) -> None:
         first = self.graph.manifests[0]

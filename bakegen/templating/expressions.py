@@ -304,6 +304,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         raise SecurityError(f"the operator {operator} is not available in templates")
 
 
+_LEXER = _Environment(None)
+
+
 class Evaluator:
     """Compiles each text once and evaluates it within limits. One for a project."""
 
@@ -469,6 +472,22 @@ class Scope:
 def _name(path: KeyPath) -> str:
     """Return what expressions call the definition or property at `path`."""
     return str(path[1]) if path[0] == "define" else f"{path[1]}.{path[-1]}"
+
+
+def split_expressions(text: str) -> list[str] | None:
+    """Return literal text and expressions in turn: literal, expression, literal, …, literal.
+
+    None stands for text with statements or comments, which has no such parts. The text must be valid.
+    """
+    parts = [""]
+    for _, kind, value in _LEXER.lex(text):
+        if kind in {"variable_begin", "variable_end"}:
+            parts.append("")
+        elif kind.endswith("_begin"):
+            return None
+        else:
+            parts[-1] += value
+    return [part.strip() if index % 2 else part for index, part in enumerate(parts)]
 
 
 def text_mistake(text: str) -> str:

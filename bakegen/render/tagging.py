@@ -1,0 +1,177 @@
+"""How the tags of a family are made: patterns with parts that differ, read from the manifest's expressions.
+
+In: a manifest and its published targets. Out: patterns such as `<VERSION>-python<python>[-<variant>]`, the texts that
+stand for each part, and a picture of both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bakegen.docker.platforms import Platform
+from bakegen.graph.expand import Names
+from bakegen.graph.tags import join_names
+from bakegen.model import Manifest, Release, Target, with_defaults
+from bakegen.templating.expressions import EMPTY_NAME, Evaluator, Expression, split_expressions
+
+_NAME = re.compile(r"(?<![\w.'\"])[A-Za-z_][\w.]*")
+_SEPARATORS = "-._"
+
+Texts = Mapping[str, tuple[str, ...]]  # part -> what stands for it; `EMPTY_NAME` takes its separator along
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What differs from tag to tag, by the name that readers see, and its expression."""
+
+    name: str
+    expression: Expression
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the expression is nothing but the name."""
+        return self.expression.text == f"{{{{ {self.name} }}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Literal text and parts in turn: literal, part, literal, …, literal."""
+
+    literals: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+    def text(self, texts: Texts, kept: Iterable[str] = ()) -> str:
+        """Return the pattern for readers: a part that has one text, and is not to be `kept`, is written out.
+
+        >>> python = Part("python", Expression("{{ python }}", ()))
+        >>> Pattern(("py", ""), (python,)).text({"python": ("3.8", "3.9")})
+        'py<python>'
+        """
+        shown = self.literals[0]
+        swallowed = ""
+        for part, literal in zip(self.parts, self.literals[1:], strict=True):
+            found = texts[part.name]
+            if len(found) == 1 and part.name not in kept:
+                shown += found[0]
+            elif EMPTY_NAME in found and shown[-1:] in _SEPARATORS and shown:
+                shown = f"{shown[:-1]}[{shown[-1]}<{part.name}>]"
+            elif EMPTY_NAME in found and not shown and literal[:1] in _SEPARATORS:
+                swallowed = literal[:1]
+                shown = f"[<{part.name}>{swallowed}]"
+            elif "" in found or EMPTY_NAME in found:
+                shown += f"[<{part.name}>]"
+            else:
+                shown += f"<{part.name}>"
+            shown += literal.removeprefix(swallowed)
+            swallowed = ""
+        return join_names(shown)
+
+
+class Tagging:
+    """The patterns of a family, and what stands for their parts."""
+
+    def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
+        self._manifest = manifest
+        self._names = Names(manifest, evaluator)
+        pieces = {release.name: [split_expressions(tag.text) for tag in release.tags] for release in manifest.releases}
+        expressions = [text for found in pieces.values() for texts in found if texts for text in texts[1::2]]
+        self._called = self._call(dict.fromkeys(expressions))
+        self._patterns = {release.name: self._read(release, pieces[release.name]) for release in manifest.releases}
+        self.variables = frozenset(manifest.variables)
+
+    def patterns(self, release: str) -> tuple[Pattern, ...]:
+        """Return the patterns of a release; none if one of them has statements, so that it has no parts."""
+        return self._patterns[release]
+
+    def texts(self, targets: Iterable[Target]) -> dict[str, tuple[str, ...]]:
+        """Return the texts that stand for each part in the tags of targets, in the order of the targets."""
+        found: dict[str, dict[str, None]] = {}
+        for target in targets:
+            for pattern in self._patterns[target.release]:
+                for part in pattern.parts:
+                    found.setdefault(part.name, {}).update(dict.fromkeys(self._texts_of(part, target)))
+        return {name: tuple(texts) for name, texts in found.items()}
+
+    def _read(self, release: Release, pieces: Sequence[Sequence[str] | None]) -> tuple[Pattern, ...]:
+        fixed = {"release": release.name, "image": self._manifest.image}
+        patterns = []
+        for tag, found in zip(release.tags, pieces, strict=True):
+            if found is None:
+                return ()
+            literals, parts = [found[0]], []
+            for expression, literal in zip(found[1::2], found[2::2], strict=True):
+                if expression in fixed:
+                    literals[-1] += fixed[expression] + literal
+                else:
+                    parts.append(Part(self._called[expression], Expression(f"{{{{ {expression} }}}}", tag.path)))
+                    literals.append(literal)
+            patterns.append(Pattern(tuple(literals), tuple(parts)))
+        return tuple(patterns)
+
+    def _call(self, expressions: Iterable[str]) -> dict[str, str]:
+        """Return a name for each expression: itself if it is a name, or one that it mentions."""
+        manifest = self._manifest
+        known = {*manifest.variables, *manifest.define, *manifest.data, *(axis.name for axis in manifest.axes)}
+        called = {expression: expression for expression in expressions if _NAME.fullmatch(expression)}
+        for expression in expressions:
+            names = [name for name in _NAME.findall(expression) if name.partition(".")[0] in known]
+            name = first = names[0] if names else "part"
+            number = 1
+            while expression not in called and name in called.values():
+                number += 1
+                name = f"{first}-{number}"
+            called.setdefault(expression, name)
+        return called
+
+    def _texts_of(self, part: Part, target: Target) -> Sequence[str]:
+        if part.is_name and part.name in self.variables:
+            return (self._manifest.variables[part.name].default,)
+        if part.is_name and part.name in target.values:
+            return tuple(name or EMPTY_NAME for name in target.names.get(part.name, (target.values[part.name],)))
+        return tuple(dict.fromkeys(self._evaluated(part.expression, target)))
+
+    def _evaluated(self, expression: Expression, target: Target) -> Iterator[str]:
+        """Yield what an expression gives for each combination of the names that axis values go by."""
+        fixed = {
+            "release": target.release,
+            "target": target.name,
+            "platforms": tuple(Platform(platform) for platform in target.platforms),
+            "folder": target.dockerfile.rpartition("/")[0],
+        }
+        point = {axis: self._manifest.axis(axis).value(value) for axis, value in target.values.items()}
+        for names in itertools.product(*target.names.values()):
+            called = {axis: name or EMPTY_NAME for axis, name in zip(target.names, names, strict=True)}
+            scope = self._names.scope({**self._names.variables, **fixed, **target.values, **called}, point, {})
+            scope.allows_empty_names = True
+            text = with_defaults(scope.text(expression), self._manifest.variables)
+            # Within a longer text, an empty name takes its separator along as it does in a tag.
+            yield text if text == EMPTY_NAME else join_names(f"x{text}").removeprefix("x")
+
+
+def picture(pattern: str, notes: Mapping[str, str]) -> list[str]:
+    r"""Return a pattern with a line to the note of each of its parts.
+
+    >>> print("\n".join(picture("<a>-<b>", {"a": "one", "b": "1, 2"})))
+    <a>-<b>
+     │   │
+     │   └─ b: 1, 2
+     └─ a: one
+    """
+    found: dict[str, int] = {}
+    for match in re.finditer("<([^<>]+)>", pattern):
+        found.setdefault(match[1], match.start() + 1)
+    lines = [pattern, _bars(found.values())]
+    for index, (name, place) in reversed(list(enumerate(found.items()))):
+        bars = _bars(list(found.values())[:index])
+        lines.append(f"{bars.ljust(place)}└─ {name}: {notes[name]}")
+    return lines if found else [pattern]
+
+
+def _bars(places: Iterable[int]) -> str:
+    line = ""
+    for place in places:
+        line = f"{line.ljust(place)}│"
+    return line

@@ -1,0 +1,367 @@
+"""The README of a family: what it tells, that it fits, and that no text of a manifest breaks it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from harness import run
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+
+from bakegen.graph.tags import join_names
+from bakegen.model import Deprecation
+from bakegen.project import Project, load_project
+from bakegen.render.files import render_readme
+from bakegen.render.markdown import cell, code, link, paragraph, prose
+from bakegen.render.readme import DETAILS, LIMIT, readme_of
+from bakegen.render.tagging import Part, Pattern, picture
+from bakegen.templating.expressions import EMPTY_NAME, Expression, split_expressions
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from families import SHAPES, Shape, write_project
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+thorough = settings(max_examples=300, deadline=None, derandomize=True)
+TEXTS = st.text(st.one_of(st.sampled_from("`|[]()<>*_~#&;!\\-+=.1a \n"), st.characters(exclude_categories=["C"])))
+
+MANIFEST = """\
+image: app
+platforms: [linux/amd64, linux/arm64]
+variables: {VERSION: {default: "1.0", description: what is served}}
+registries: [ghcr.io/acme/app]
+template: Dockerfile.j2
+dockerfile: "{{ release }}/{{ distro }}/Dockerfile"
+axes: {python: ["3.8", "3.9"], distro: {debian: {}, alpine: {platforms: [linux/amd64]}}}
+args: {PYTHON: "{{ python }}", VERSION: "{{ VERSION }}"}
+from: "python:{{ python }}-{{ distro }}"
+"""
+RELEASES = 'releases: {runtime: {tags: ["{{ VERSION }}-{{ python }}-{{ distro }}"]}}\n'
+
+
+def make(root: Path, manifest: str) -> Path:
+    (root / "manifest").mkdir(parents=True)
+    (root / "templates").mkdir()
+    (root / "manifest" / "app.yml").write_text(manifest)
+    (root / "templates" / "Dockerfile.j2").write_text("ARG PYTHON=3\nARG VERSION=0\nFROM {{ parent }}\n")
+    return root
+
+
+def readme(root: Path, manifest: str) -> str:
+    """The README that a manifest makes."""
+    outcome = run(make(root, manifest), ["generate"])
+    assert outcome.code == 0, outcome.stderr
+    return (root / "generated" / "app" / "README.md").read_text()
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """All tables of a document: rows of cells, as what a reader sees."""
+    found = []
+    for table in (node for node in SyntaxTreeNode(MARKDOWN.parse(text)).children if node.type == "table"):
+        rows = [row for part in table.children for row in part.children]
+        found.append([[seen(cell) for cell in row.children] for row in rows])
+    return found
+
+
+def seen(node: SyntaxTreeNode) -> str:
+    """The text that a reader sees."""
+    if node.type in {"softbreak", "hardbreak"}:
+        return "\n"
+    return "".join(map(seen, node.children)) if node.children else node.content
+
+
+def headings(text: str) -> list[str]:
+    return [seen(node) for node in SyntaxTreeNode(MARKDOWN.parse(text)).children if node.type == "heading"]
+
+
+# --- text of a manifest as Markdown ---
+
+
+def plain(text: str) -> str:
+    """Text as it is to be seen: one line, code without its backticks."""
+    return re.sub(r"(?<!`)`(?!`)([^`]+)`(?!`)", lambda match: match[1].strip() or match[1], " ".join(text.split()))
+
+
+@thorough
+@given(text=TEXTS)
+def test_any_text_is_seen_as_it_is_in_a_cell(text: str) -> None:
+    [[_, row]] = tables(f"| a | b |\n|---|---|\n| {cell(prose(text))} | x |\n")
+
+    assert row == [plain(text), "x"]
+
+
+@thorough
+@given(text=TEXTS)
+@example(text="see `a | b` and a | b")
+def test_any_text_is_seen_as_it_is_in_a_paragraph(text: str) -> None:
+    [*before, last] = SyntaxTreeNode(MARKDOWN.parse(f"{paragraph(text)}\n\nlast\n")).children
+
+    assert [node.type for node in before] == ["paragraph"] * bool(text.split())
+    assert "".join(map(seen, before)) == plain(text)
+    assert seen(last) == "last"
+
+
+@thorough
+@given(text=TEXTS.filter(lambda text: bool(text.split())))
+def test_any_text_is_seen_as_it_is_as_code(text: str) -> None:
+    [[_, row]] = tables(f"| a | b |\n|---|---|\n| {cell(code(text))} | x |\n")
+
+    assert row == [" ".join(text.split()), "x"]
+
+
+def test_a_link_leads_to_paths_with_anything_in_them() -> None:
+    [paragraph_] = SyntaxTreeNode(MARKDOWN.parse(link("a (b)|[c].txt", "https://x.test/", "a (b)|[c].txt"))).children
+    [shown] = paragraph_.children[0].children
+
+    assert (shown.type, shown.attrs["href"], seen(shown)) == (
+        "link",
+        "https://x.test/a%20%28b%29%7C%5Bc%5D.txt",
+        "a (b)|[c].txt",
+    )
+
+
+def test_a_long_text_is_cut() -> None:
+    assert prose("one two three", 8) == "one two…"
+    assert prose("one two", 7) == "one two"
+
+
+# --- how tags are made ---
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("plain", ["plain"]),
+        ("", [""]),
+        ("{{ a }}", ["", "a", ""]),
+        ("v{{a}}-{{ b | default('}}') }}x", ["v", "a", "-", "b | default('}}')", "x"]),
+        ("{% if a %}x{% endif %}", None),
+        ("x{# why #}", None),
+        ("{% raw %}{{ a }}{% endraw %}", None),
+    ],
+)
+def test_expressions_are_told_from_text(text: str, parts: list[str] | None) -> None:
+    assert split_expressions(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("literals", "texts", "shown"),
+    [
+        (("py", ""), [("3", "4")], "py<a>"),
+        (("py", ""), [("3",)], "py3"),
+        (("py-", ""), [(EMPTY_NAME, "3")], "py[-<a>]"),
+        (("py-", ""), [(EMPTY_NAME,)], "py"),
+        (("", "-slim"), [(EMPTY_NAME, "3")], "[<a>-]slim"),
+        (("", ""), [(EMPTY_NAME, "3")], "[<a>]"),
+        (("", ""), [(EMPTY_NAME,)], "latest"),
+        (("py", ""), [("", "-x")], "py[<a>]"),
+        (("", "-", ""), [("1", "2"), ("3",)], "<a>-3"),
+    ],
+)
+def test_a_pattern_shows_what_differs(literals: tuple[str, ...], texts: Sequence[tuple[str, ...]], shown: str) -> None:
+    parts = tuple(Part(name, Expression(f"{{{{ {name} }}}}", ())) for name in "ab"[: len(texts)])
+
+    assert Pattern(literals, parts).text(dict(zip("ab", texts, strict=False))) == shown
+    assert join_names("-".join(literals)) or shown  # the rule for empty names is that of tags
+
+
+def test_a_picture_leads_from_each_part_to_its_note() -> None:
+    assert picture("x-<a><b>[-<a>]", {"a": "one", "b": "two"}) == [
+        "x-<a><b>[-<a>]",
+        "   │  │",
+        "   │  └─ b: two",
+        "   └─ a: one",
+    ]
+
+
+def test_the_values_of_parts_are_those_of_tags(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST + 'names: {distro: [{name: "", for: debian}, "{{ distro }}"], python: ["{{ python }}", "{{ python | major }}"]}\n'
+        'define: {flavour: "{{ \'small\' if distro == \'alpine\' else \'\' }}"}\n'
+        'releases: {runtime: {tags: ["{{ VERSION }}-py{{ python | replace(\'.\', \'\') }}-{{ distro }}{{ flavour }}-{{ release }}"]}}\n',
+    )  # fmt: skip
+
+    assert [line for line in text.splitlines() if "─" in line] == [
+        " │           │         │         └─ flavour: small, or left out",
+        " │           │         └─ distro: debian, alpine, or left out",
+        " │           └─ python: 38, 39, 3",
+        " └─ VERSION: 1.0 (what is served)",
+    ]
+    assert "<VERSION>-py<python>[-<distro>][<flavour>]-runtime\n" in text
+
+
+def test_empty_names_are_left_out_of_expressions_too(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST + 'names: {distro: [{name: "", for: debian}, {name: alpine, for: alpine}]}\n'
+        "releases: {runtime: {tags: [\"{{ python }}{{ '-' ~ distro }}{{ '-v' ~ distro }}\", '{{ distro }}-{{ python }}']}}\n",
+    )
+
+    assert "`3.8-v` `3.8` `3.9-v` `3.9`" in text
+    assert "<python>[<distro-2>]<distro-3>\n" in text
+    assert "└─ distro-2: -alpine, or left out\n" in text
+    assert "└─ distro-3: -v, -valpine\n" in text
+
+
+def test_tags_with_statements_are_listed_only(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST
+        + "releases: {runtime: {tags: [\"{% if distro == 'alpine' %}a{% endif %}{{ python }}-{{ distro }}\"]}}\n",
+    )
+
+    assert headings(text) == ["app", "Tags"]
+    assert "`a3.8-alpine` `a3.9-alpine`" in text
+
+
+# --- what is told ---
+
+
+def test_every_tag_is_listed_with_its_platforms(tmp_path: Path) -> None:
+    text = readme(tmp_path, MANIFEST + RELEASES)
+
+    [[_, *rows]] = tables(text)
+    assert [(tags.split(), platforms) for _, tags, platforms, _ in rows] == [
+        (["1.0-3.8-debian", "1.0-3.9-debian"], "linux/amd64, linux/arm64"),
+        (["1.0-3.8-alpine", "1.0-3.9-alpine"], "linux/amd64"),
+    ]
+    listed = json.loads(run(tmp_path, ["list", "tags", "--format", "json"]).stdout)
+    assert {row["tag"] for row in listed} == {tag for row in rows for tag in row[1].split()}
+    size = (
+        "4 tags of 4 targets in 1 release, which makes 6 images on 2 platforms: 4 for linux/amd64, 2 for linux/arm64."
+    )
+    assert size in text
+
+
+def test_each_repository_has_a_command_to_pull(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST.replace("[ghcr.io/acme/app]", '["docker.io/acme/{{ release }}", "ghcr.io/acme/{{ release }}"]')
+        + "releases: {one: {tags: ['{{ python }}-{{ distro }}']}, two: {from: one, tags: ['two-{{ python }}-{{ distro }}']}}\n",
+    )
+
+    assert re.findall("docker pull .*", text) == [
+        "docker pull docker.io/acme/one:3.8-debian",
+        "docker pull ghcr.io/acme/one:3.8-debian",
+        "docker pull docker.io/acme/two:two-3.8-debian",
+        "docker pull ghcr.io/acme/two:two-3.8-debian",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "manifest"),
+    [
+        ("", "runtime/debian/Dockerfile", "manifest/app.yml"),
+        (
+            "source: https://git.test/acme/blob/main/\n",
+            "https://git.test/acme/blob/main/generated/app/runtime/debian/Dockerfile",
+            "[manifest/app.yml](https://git.test/acme/blob/main/manifest/app.yml)",
+        ),
+    ],
+)
+def test_links_lead_to_dockerfiles_from_wherever_the_readme_is_read(
+    source: str, target: str, manifest: str, tmp_path: Path
+) -> None:
+    text = readme(tmp_path, MANIFEST + source + RELEASES)
+
+    assert f"[runtime/debian/Dockerfile]({target})" in text
+    assert text.endswith(f"\nGenerated by bakegen from {manifest}; edits here are lost.\n")
+
+
+def test_deprecated_tags_are_marked_or_gone(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST + "deprecated:\n"
+        "  - {tags: latest, because: 'it names no Python | nor anything', use: a tag with a Python}\n"
+        "  - {tags: ['*-3.8-*', '0.?'], because: no longer supported}\n" + RELEASES,
+    )
+
+    assert tables(text)[1] == [
+        ["Tags", "", "Why", "Use instead"],
+        ["latest", "no longer made", "it names no Python | nor anything", "a tag with a Python"],
+        ["*-3.8-* 0.?", "2 tags still made", "no longer supported", ""],
+    ]
+    assert "| `1.0-3.8-alpine` (deprecated) `1.0-3.9-alpine` |" in text
+    assert "docker pull ghcr.io/acme/app:1.0-3.9-debian" in text
+
+
+# --- how long it is ---
+
+
+@pytest.mark.parametrize("targets", [100, 1000, 10_000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_family_of_any_size_fits_a_registry(shape: Shape, targets: int, tmp_path: Path) -> None:
+    write_project(tmp_path, shape, targets, 1)
+    project = load_project(tmp_path)
+    with project.evaluator.limits:
+        text = render_readme(project, project.graph.manifests[0]).decode()
+
+    assert len(text.encode()) <= LIMIT
+    published = [target for target in project.graph.targets.values() if target.publish]
+    assert f"{sum(len(target.tags) for target in published)} tags of {len(published)} targets" in text
+    assert (len(re.findall(r"`1\.2\.3-[^`<]+`", text)) >= targets / 2) == (targets == 100)
+    assert ("`bakegen list tags bench` lists every tag" in text) == (targets > 100)
+    *_, rows = tables(text)
+    assert {len(row) for row in rows} == {4}
+
+
+def test_every_tag_is_counted_however_they_are_summed_up(tmp_path: Path) -> None:
+    write_project(tmp_path, "mixed", 100, 10)
+    project = load_project(tmp_path)
+    [manifest] = project.graph.manifests
+    published = [target for target in project.graph.targets.values() if target.publish]
+
+    for detail, told in zip(DETAILS, readme_of(project.graph, manifest, project.evaluator), strict=True):
+        if len(told.rows) == detail.most:
+            continue
+        number = sum(
+            len(re.findall("`[^`]+`", row.tags)) if detail.tags else int(re.findall(r"(\d+) tags?$", row.tags)[-1])
+            for row in told.rows
+        )
+        assert number == sum(len(target.tags) for target in published)
+        assert bool(told.left_out) != detail.tags
+
+
+def test_a_manifest_of_long_texts_fits(tmp_path: Path) -> None:
+    manifest = MANIFEST + f"description: '{'long ' * 8000}'\nreleases:\n"
+    for number in range(300):
+        tag = f"r{number}-{{{{ python }}}}-{{{{ distro }}}}"
+        manifest += f"  r{number}: {{description: '{'words ' * 100}', tags: ['{tag}']}}\n"
+    text = readme(tmp_path, manifest)
+
+    assert len(text.encode()) <= LIMIT
+    assert "1200 tags of 1200 targets in 300 releases" in text
+    assert "tables have only the first 60 rows" in text
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return load_project(make(tmp_path_factory.mktemp("project"), MANIFEST + RELEASES))
+
+
+@thorough
+@given(whole=TEXTS, release=TEXTS, why=TEXTS)
+def test_no_text_of_a_manifest_breaks_the_readme(project: Project, whole: str, release: str, why: str) -> None:
+    [app] = project.graph.manifests
+    manifest = replace(
+        app,
+        description=whole,
+        releases=(replace(app.releases[0], description=f"x{release}"),),
+        deprecated=(Deprecation(("latest",), why, ""),),
+    )
+    told = next(readme_of(project.graph, manifest, project.evaluator))
+    text = project.evaluator.templates.get_template("README.md.j2").render(readme=told)
+
+    assert headings(text) == ["app", "Releases", "How tags are made", "Tags", "Deprecated"]
+    releases, tags, deprecated = tables(text)
+    assert releases[1] == ["runtime", plain(f"x{release}"), "<VERSION>-<python>-<distro>"]
+    assert len(tags) == 3
+    assert deprecated[1] == ["latest", "no longer made", plain(why), ""]
