@@ -26,6 +26,7 @@ from bakegen.commands import (
     explain,
     generate,
     init,
+    push_readme,
     schema,
     validate,
     verify,
@@ -67,6 +68,7 @@ app.command("explain", cls=Command)(explain.explain)
 app.command("verify", cls=Command)(verify.verify)
 app.command("build", cls=build.BakeCommand, **SELECTING)(build.build)
 app.command("authenticate", cls=Command)(authenticate.authenticate)
+app.command("push-readme", cls=Command)(push_readme.push_readme)
 app.command("schema", cls=Command)(schema.schema)
 app.add_typer(builder.app, name="builder")
 
