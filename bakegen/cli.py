@@ -23,6 +23,7 @@ from bakegen.commands import (
     build,
     builder,
     create_context,
+    doctor,
     explain,
     generate,
     init,
@@ -69,6 +70,7 @@ app.command("verify", cls=Command)(verify.verify)
 app.command("build", cls=build.BakeCommand, **SELECTING)(build.build)
 app.command("authenticate", cls=Command)(authenticate.authenticate)
 app.command("push-readme", cls=Command)(push_readme.push_readme)
+app.command("doctor", cls=Command)(doctor.doctor)
 app.command("schema", cls=Command)(schema.schema)
 app.add_typer(builder.app, name="builder")
 

@@ -33,6 +33,13 @@ class Format(StrEnum):
     names = "names"
 
 
+class TableFormat(StrEnum):
+    """How a table is printed."""
+
+    table = "table"
+    json = "json"
+
+
 class TextFormat(StrEnum):
     """How a result is printed."""
 

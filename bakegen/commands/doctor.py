@@ -1,0 +1,66 @@
+"""`bakegen doctor`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bakegen.commands.options import TableFormat
+from bakegen.console import coloured, count, print_json, print_lines, progress, say
+
+if TYPE_CHECKING:
+    from bakegen.doctor.findings import Finding
+
+_COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "error": typer.colors.RED}
+_COLUMNS = ("check", "state", "found")
+
+
+def doctor(
+    context: typer.Context,
+    form: Annotated[TableFormat, typer.Option("--format", help="How it is printed.")] = TableFormat.table,
+) -> None:
+    """Tell whether all is well here, or how to mend it.
+
+    Docker, buildx and its builder, platforms, registries, disk, and whether the generated files are what the manifests
+    say. Nothing is changed. Exits with 1 if there is an error; warnings alone are no failure.
+    """
+    from dataclasses import asdict
+
+    from bakegen.doctor.findings import judge
+    from bakegen.doctor.gather import PATIENCE, gather
+    from bakegen.engine.asking import asking
+    from bakegen.engine.docker import ending_on_signals
+
+    with ending_on_signals(), asking(PATIENCE) as ask:
+        findings = judge(gather(context.obj, ask, progress))
+    if form is TableFormat.json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        print_lines(_lines(findings))
+    errors, warnings = (sum(finding.state == state for finding in findings) for state in ("error", "warning"))
+    say(f"{count(errors, 'error')}, {count(warnings, 'warning')}")
+    if errors:
+        raise typer.Exit(1)
+
+
+def _lines(findings: list[Finding]) -> list[str]:
+    """Return a table, with a line of its own for each fix; those that several findings share are said once."""
+    from bakegen.views.listing import table
+
+    rows, fixes = [], set()
+    for finding in findings:
+        rows.append({"check": finding.check, "state": finding.state, "found": finding.found})
+        if finding.fix and finding.fix not in fixes:
+            fixes.add(finding.fix)
+            rows.append({"check": "", "state": "fix:", "found": finding.fix})
+    head, *lines = table(rows, _COLUMNS)
+    start = head.index("STATE")
+    return [head, *(_painted(line, start, str(row["state"])) for line, row in zip(lines, rows, strict=True))]
+
+
+def _painted(line: str, start: int, state: str) -> str:
+    if state not in _COLOURS:
+        return line
+    return line[:start] + coloured(state, _COLOURS[state], sys.stdout) + line[start + len(state) :]
