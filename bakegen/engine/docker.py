@@ -58,9 +58,9 @@ class Question:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process and self._process.poll() is None:
+        if self._process and not self._answer:
             self._process.kill()
-            self._process.communicate()
+            self._process.communicate()  # closes its pipes, too, of a process that has ended already
 
     def answer(self) -> Answer:
         """Wait for the answer; there is none if there is no such program."""
