@@ -33,6 +33,7 @@ from bakegen.commands import (
     verify,
 )
 from bakegen.commands import list as listing
+from bakegen.commands import test as testing
 from bakegen.commands.options import Command
 from bakegen.commands.selection import SELECTING
 from bakegen.console import be_quiet, count, problem_text, warn
@@ -70,6 +71,7 @@ app.command("verify", cls=Command)(verify.verify)
 app.command("build", cls=build.BakeCommand, **SELECTING)(build.build)
 app.command("authenticate", cls=Command)(authenticate.authenticate)
 app.command("push-readme", cls=Command)(push_readme.push_readme)
+app.command("test", cls=Command, **SELECTING)(testing.check_images)
 app.command("doctor", cls=Command)(doctor.doctor)
 app.command("schema", cls=Command)(schema.schema)
 app.add_typer(builder.app, name="builder")

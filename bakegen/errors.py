@@ -58,6 +58,7 @@ Code = Literal[
     "newer-attribute",
     "no-bake-file",
     "no-buildx",
+    "no-checks",
     "no-credentials",
     "no-docker",
     "no-login",

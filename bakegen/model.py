@@ -159,6 +159,25 @@ class FileRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRule:
+    """What an image must pass: what a command gives, and what the image holds; None and nothing are not looked at."""
+
+    name: str
+    run: tuple[Expression, ...] | Expression | None  # words, or text that is split into words
+    entrypoint: Expression | None
+    output: Expression | None
+    matches: Expression | None
+    exit: int
+    timeout: int  # seconds
+    files: tuple[Expression, ...]
+    user: Expression | None
+    environment: Mapping[str, Expression]
+    labels: Mapping[str, Expression]
+    size: Expression | None
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """One release with the settings that hold for it (the image's below its own)."""
 
@@ -185,6 +204,7 @@ class Release:
     attest: tuple[Expression, ...]
     bake: Mapping[str, Tree]
     files: tuple[FileRule, ...]
+    checks: tuple[CheckRule, ...]
     path: KeyPath
 
 

@@ -41,6 +41,7 @@ _KINDS = {
     "deprecation": "a deprecation",
     "parent": "a parent",
     "file": "a side file",
+    "check": "a check",
 }
 
 

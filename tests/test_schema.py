@@ -150,6 +150,7 @@ KINDS: Mapping[str, tuple[str | int, ...]] = {
     "deprecation": ("deprecated", 0),
     "parent": ("releases", "one", "from", 0),
     "file": ("releases", "one", "files", 0),
+    "check": ("releases", "one", "test", "greets"),
 }
 MANIFEST = """\
 image: all
@@ -163,7 +164,7 @@ names: {distro: [{name: x}]}
 exclude: [{distro: nothing, because: it is an example}]
 deprecated: [{tags: latest, because: it is an example}]
 releases:
-  one: {from: [{release: one}], tags: [one], files: [{path: side, copy: side}]}
+  one: {from: [{release: one}], tags: [one], files: [{path: side, copy: side}], test: {greets: {run: hello}}}
   two: {}
 """
 
@@ -202,6 +203,8 @@ DEFAULTS = {
     "#/properties/buildx": "buildx: {}",
     "#/$defs/publish": "publish: {}",
     "#/$defs/registry/properties/readme": "registries: [{{repository: ghcr.io/acme/app, readme: {}}}]",
+    "#/$defs/check/properties/exit": "test: {{a: {{run: x, exit: {}}}}}",
+    "#/$defs/check/properties/timeout": "test: {{a: {{run: x, timeout: {}}}}}",
     "#/$defs/property/properties/required": "properties: {{distro: {{size: {{type: integer, required: {}}}}}}}",
 }
 

@@ -27,16 +27,19 @@ def validate(
 ) -> None:
     """Report all problems at once; write nothing.
 
-    All manifests and templates are checked, and all Dockerfiles are rendered.
+    All manifests and templates are checked, all Dockerfiles are rendered, and the
+    texts of all checks are evaluated.
     """
     from bakegen.paths import find_root
     from bakegen.project import load_project
     from bakegen.render.files import render_project
+    from bakegen.testing.checks import evaluate_checks
 
     try:
         project = load_project(find_root(context.obj))
         manifests = project.graph.restrict(images or [])
         render_project(project)
+        evaluate_checks(project, {name: target.platforms for name, target in project.graph.targets.items()}, {})
     except BakegenError as error:
         if form is ProblemFormat.text:
             raise

@@ -94,3 +94,13 @@ def platform_mistake(text: str) -> str:
         return f'write "{right}"'
     near = difflib.get_close_matches(text, KNOWN, n=1, cutoff=0.5)
     return f'did you mean "{near[0]}"?' if near else "a platform is written OS/ARCH, such as linux/arm64"
+
+
+def platform_of(os: str, arch: str, variant: str) -> str:
+    """Return a platform in the one spelling that manifests have, from its parts in the index of an image.
+
+    >>> platform_of("linux", "arm64", "v8"), platform_of("linux", "arm", "v7")
+    ('linux/arm64', 'linux/arm/v7')
+    """
+    text = "/".join(filter(None, (os, arch, variant)))
+    return _ALIASES.get(text, text)

@@ -67,10 +67,12 @@ def make_order(project: Project, selected: Sequence[Target], request: Request) -
     """Return what bake is to do; raises `BakegenError` if that cannot be, or if generated files are out of date."""
     graph = project.graph
     asked = request.platforms or os.environ.get(PLATFORMS, "")
-    platforms = _narrowed(selected, asked)
+    platforms = narrowed(selected, asked)
     wanted = [target for target in selected if target.name in platforms]
     if request.push or request.load:
-        wanted = _published(wanted, "push" if request.push else "load")
+        what = "push" if request.push else "load"
+        hint = f"leave --{what} out to build without it, or name what is built from it"
+        wanted = published(wanted, what, hint)
     if request.load:
         _check_loadable(wanted, platforms)
     above = graph.ancestors(target.name for target in wanted)
@@ -161,7 +163,7 @@ def check_current(project: Project, names: Iterable[str]) -> None:
         )
 
 
-def _narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]]:
+def narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]]:
     """Return the platforms that targets are built for, those without any left out; raises `BakegenError` if none is left."""
     words = asked.split(",") if asked else []
     left = {
@@ -178,18 +180,19 @@ def _narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...
     return {name: platforms for name, platforms in left.items() if platforms}
 
 
-def _published(targets: Sequence[Target], what: str) -> list[Target]:
-    published = [target for target in targets if target.publish]
-    if not published:
+def published(targets: Sequence[Target], what: str, hint: str) -> list[Target]:
+    """Return the targets that have tags; raises `BakegenError` if none has any."""
+    found = [target for target in targets if target.publish]
+    if not found:
         names = [target.name for target in targets]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         verb = "is" if len(names) == 1 else "are"
         raise fail(
             "not-published",
             f"there is nothing to {what}: {', '.join(names[:_SHOWN])}{more} {verb} not published",
-            hint=f"leave --{what} out to build without it, or name what is built from it",
+            hint=hint,
         )
-    return published
+    return found
 
 
 def _check_loadable(targets: Sequence[Target], platforms: Mapping[str, tuple[str, ...]]) -> None:

@@ -147,6 +147,13 @@ def engine_complaint() -> str:
     return answer.stderr if answer.code else ""
 
 
+def require_daemon() -> None:
+    """Raise `BakegenError` if docker has no engine that runs containers, with what docker says."""
+    complaint = engine_complaint()
+    if complaint:
+        raise no_engine(complaint, "run anything here")
+
+
 def no_engine(said: str, what: str = "build here") -> BakegenError:
     """Return the error for what docker said of an engine that does not answer, and so cannot do `what`."""
     complaint = _COMPLAINT.search(said)

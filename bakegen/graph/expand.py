@@ -114,6 +114,22 @@ class Names:
         )
 
 
+def unavailable_names(manifest: Manifest, release: Release) -> dict[str, tuple[str, str]]:
+    """Return the names that exist, but not in the expressions of this release, and why."""
+    names = {
+        axis.name: (
+            f'release "{release.name}" does not span axis "{axis.name}"',
+            "add it to the `axes` of the release",
+        )
+        for axis in manifest.axes
+        if axis.name not in release.axes
+    }
+    names["platform"] = ("there is no single platform here", "use `platforms`, or a file with `each: platform`")
+    for name in ("args", "parents", "parent"):
+        names[name] = (f'"{name}" is known in templates only', "")
+    return names
+
+
 class _Expander:
     def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
         self.manifest = manifest
@@ -126,7 +142,7 @@ class _Expander:
 
     def release(self, release: Release) -> Iterator[Draft]:
         points: list[tuple[dict[str, AxisValue], Scope]] = []
-        unavailable = self.unavailable(release)
+        unavailable = unavailable_names(self.manifest, release)
         for values in itertools.product(*(self.manifest.axis(axis).values for axis in release.axes)):
             point = dict(zip(release.axes, values, strict=True))
             texts = {axis: value.name for axis, value in point.items()}
@@ -184,21 +200,6 @@ class _Expander:
     def called_release(self, release: Release) -> str:
         """Return how messages call a release; a family without releases has none."""
         return f'release "{release.name}"' if release.path[0] == "releases" else f'image "{release.name}"'
-
-    def unavailable(self, release: Release) -> dict[str, tuple[str, str]]:
-        """Return the names that exist, but not in the expressions of this release, and why."""
-        names = {
-            axis.name: (
-                f'release "{release.name}" does not span axis "{axis.name}"',
-                "add it to the `axes` of the release",
-            )
-            for axis in self.manifest.axes
-            if axis.name not in release.axes
-        }
-        names["platform"] = ("there is no single platform here", "use `platforms`, or a file with `each: platform`")
-        for name in ("args", "parents", "parent"):
-            names[name] = (f'"{name}" is known in templates only', "")
-        return names
 
     def excluded(self, release: Release, point: Mapping[str, AxisValue], texts: Mapping[str, str]) -> bool:
         here = {**texts, "release": release.name}
@@ -371,7 +372,7 @@ class _Expander:
         for pattern in release.tags:
             if names:
                 base = {axis: value.name for axis, value in point.items()}
-                unavailable = self.unavailable(release)
+                unavailable = unavailable_names(self.manifest, release)
 
                 def evaluate(
                     chosen: Mapping[str, str],

@@ -10,6 +10,7 @@ from typing import Any
 
 from bakegen.docker.attributes import ATTRIBUTES, fits
 from bakegen.errors import did_you_mean
+from bakegen.manifest.checks import read_checks
 from bakegen.manifest.reading import Reading
 from bakegen.manifest.schema import found, type_hint
 from bakegen.manifest.source import KeyPath
@@ -103,6 +104,7 @@ def _release(
         attest=texts("attest"),
         bake=_bake_attributes(reading, path, own, buildx),
         files=tuple(_files(reading, *setting("files"))),
+        checks=read_checks(reading, path, own),
         path=path or ("image",),
     )
 

@@ -138,6 +138,8 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
         yield Line("build arg", f"{name}={graph.resolve(target, target.args[name])}", place(expression.path))
     for name, text in target.labels.items():
         yield Line("label", f"{name}={graph.resolve(target, text)}", place(release.labels[name].path))
+    for check in release.checks if target.publish else ():
+        yield Line("check", check.name, place(check.path))
 
 
 def _commands(graph: Graph, target: Target) -> Iterator[str]:

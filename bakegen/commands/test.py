@@ -1,0 +1,89 @@
+"""`bakegen test`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bakegen.commands.options import Selectors, TextFormat
+from bakegen.commands.selection import selectors_in
+from bakegen.console import count, print_json, print_lines, progress, say, warn
+from bakegen.errors import fail
+
+PROCESSORS = os.cpu_count() or 1
+
+
+def check_images(
+    context: typer.Context,
+    selectors: Selectors = None,
+    everything: Annotated[bool, typer.Option("--all", help="Test everything if nothing is selected.")] = False,
+    platform: Annotated[
+        str,
+        typer.Option(metavar="PLATFORM[,...]", help="Only these of the declared platforms.", show_default=False),
+    ] = "",
+    pull: Annotated[
+        bool, typer.Option("--pull", help="Test what the registries have, whatever the engine has.")
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Images that are tested at once; as many as processors.", show_default=False
+        ),
+    ] = PROCESSORS,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML.", show_default=False)
+    ] = None,
+    form: Annotated[TextFormat, typer.Option("--format", help="How the results are printed.")] = TextFormat.text,
+) -> None:
+    """Hold images against the checks of their manifests.
+
+    Every tag of what is selected is looked up, in the engine and then in its registry. Each image is tested once for
+    each of its platforms, in containers without a network. A check that fails makes the exit code 1.
+
+    An axis may be an option too: --releases cudnn --python-version 3.9.
+    """
+    from bakegen.engine.build import choices
+    from bakegen.paths import find_root
+    from bakegen.project import load_project
+    from bakegen.testing import report, run
+    from bakegen.views.listing import table
+
+    project = load_project(find_root(context.obj))
+    words = selectors_in(context, project.graph, selectors)
+    if not words and not everything:
+        there_is = "\n".join(choices(project.graph))
+        context.fail(f"say what to test, or --all for everything:\n{there_is}")
+    request = run.Request(platforms=platform, pull=pull, jobs=jobs)
+    order = run.make_order(project, project.graph.select(words), request)
+    if order.unchecked:
+        say(f"left out: {count(order.unchecked, 'target')} without checks")
+    file = (context.obj / junit).absolute() if junit else None
+    if file and not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):  # rather said now than after an hour
+        raise fail("cannot-write", f"cannot write {file}: there is no folder for it", hint="make the folder first")
+    results = run.carry_out(project, order, request, progress)
+    if file:
+        _write(file, report.junit(results))
+    rows = report.result_rows(results)
+    if form is TextFormat.json:
+        print_json(rows)
+    else:
+        shown = [{column: "-" if row[column] is None else row[column] for column in report.COLUMNS} for row in rows]
+        print_lines(table(shown, report.COLUMNS))
+    failed = [result for result in results if result.failures]
+    for result in failed:
+        warn("\n" + "\n".join(report.failure_lines(result)))
+    platforms = {name for names in order.platforms.values() for name in names}
+    told = f"{count(len(results), 'check')} of {count(len(order.platforms), 'target')} on {count(len(platforms), 'platform')}"
+    say(f"{told}: {len(failed)} failed" if failed else f"{told}: all passed")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise fail("cannot-write", f"cannot write {file}: {error.strerror}") from error

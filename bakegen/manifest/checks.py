@@ -1,0 +1,146 @@
+"""Read the `test` sections of a manifest: the checks that its images must pass.
+
+In: a `Reading`. Out: `CheckRule`s, those of a release on top of the image's; mistakes go to the reading's problems.
+Texts that hold no expression are checked here, the others where they are evaluated (`testing.checks`).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bakegen.docker.sizes import size_in_bytes
+from bakegen.manifest.reading import Reading
+from bakegen.manifest.source import KeyPath
+from bakegen.model import CheckRule
+from bakegen.templating.expressions import Expression
+
+IMAGE = "image"  # what results call the look-up of an image, so that no check can be called so
+EXIT = 0
+TIMEOUT = 120  # seconds
+_OF_RUN = ("entrypoint", "output", "matches", "exit", "timeout")
+_WHAT = ("run", "files", "user", "environment", "labels", "size")
+
+
+def read_checks(reading: Reading, path: KeyPath, own: Mapping[str, Any]) -> tuple[CheckRule, ...]:
+    """Return the checks of a release: what the image says, and what the release says on top."""
+    merged: dict[str, tuple[Any, KeyPath]] = {}
+    for place, content in ((("test",), reading.content), ((*path, "test"), own if path else {})):
+        for name, value in content.get("test", {}).items():
+            merged[name] = value, (*place, name)
+    return tuple(_check(reading, name, value, place) for name, (value, place) in merged.items() if value is not None)
+
+
+def _check(reading: Reading, name: str, content: Mapping[str, Any], path: KeyPath) -> CheckRule:
+    if name == IMAGE:
+        message = f'"{IMAGE}" is what bakegen calls the look-up of an image'
+        reading.report("reserved-name", message, path, "choose another name", at_key=True)
+    _report_missing(reading, name, content, path)
+
+    def text(key: str) -> Expression | None:
+        value = content.get(key)
+        return None if value is None else Expression(str(value), (*path, key))
+
+    def texts(key: str) -> tuple[Expression, ...]:
+        return tuple(Expression(str(item), (*path, key, index)) for index, item in enumerate(content.get(key, [])))
+
+    def mapping(key: str) -> dict[str, Expression]:
+        return {name: Expression(str(item), (*path, key, name)) for name, item in content.get(key, {}).items()}
+
+    rule = CheckRule(
+        name=name,
+        run=texts("run") if isinstance(content.get("run"), list) else text("run"),
+        entrypoint=text("entrypoint"),
+        output=text("output"),
+        matches=text("matches"),
+        exit=content.get("exit", EXIT),
+        timeout=content.get("timeout", TIMEOUT),
+        files=texts("files"),
+        user=text("user"),
+        environment=mapping("environment"),
+        labels=mapping("labels"),
+        size=text("size"),
+        path=path,
+    )
+    for expression, mistake in expressions_of(rule):
+        if expression.is_literal and (found := mistake(expression.text)):
+            reading.report("wrong-value", found[0], expression.path, found[1])
+    return rule
+
+
+def _report_missing(reading: Reading, name: str, content: Mapping[str, Any], path: KeyPath) -> None:
+    if not any(key in content for key in _WHAT):
+        hint = "say what to `run`, or which files, user, environment, labels or size to expect"
+        reading.report("empty-value", f'the check "{name}" checks nothing', path, hint, at_key=True)
+    elif "run" not in content:
+        for key in _OF_RUN:
+            if key in content:
+                message = f'"{key}" is about a command, and the check "{name}" runs none'
+                hint = "say what to `run`; [] runs the image's own command"
+                reading.report("missing-key", message, (*path, key), hint, at_key=True)
+
+
+Mistake = Callable[[str], tuple[str, str] | None]  # message and hint for text that is evaluated
+
+
+def expressions_of(rule: CheckRule) -> Iterator[tuple[Expression, Mistake]]:
+    """Yield every text of a check, and what tells whether it will do."""
+    if isinstance(rule.run, Expression):
+        yield rule.run, _words_mistake
+    else:
+        yield from ((word, _no_mistake) for word in rule.run or ())
+    for expression, mistake in (
+        (rule.entrypoint, _no_mistake),
+        (rule.output, _no_mistake),
+        (rule.matches, _pattern_mistake),
+        (rule.user, _no_mistake),
+        (rule.size, _size_mistake),
+    ):
+        if expression:
+            yield expression, mistake
+    yield from ((file, _file_mistake) for file in rule.files)
+    yield from ((text, _no_mistake) for text in (*rule.environment.values(), *rule.labels.values()))
+
+
+def _no_mistake(_text: str) -> None:
+    return None
+
+
+def _words_mistake(text: str) -> tuple[str, str] | None:
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        return f"the command cannot be split into words: {str(error).lower()}", "or write it as a list of words"
+    return None
+
+
+def _pattern_mistake(text: str) -> tuple[str, str] | None:
+    try:
+        compiled(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        return (
+            f'"{text}" is no regular expression: {error}',
+            "https://docs.python.org/3/library/re.html tells how to write one",
+        )
+    return None
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression, in which `^` and `$` stand for the ends of lines; raises re.error and others."""
+    with warnings.catch_warnings(action="ignore"):  # about what another version of Python may read otherwise
+        return re.compile(pattern, re.MULTILINE)
+
+
+def _file_mistake(text: str) -> tuple[str, str] | None:
+    if text.startswith("/"):
+        return None
+    return f'"{text}" is no absolute path', "in an image, paths begin with /"
+
+
+def _size_mistake(text: str) -> tuple[str, str] | None:
+    if size_in_bytes(text):
+        return None
+    return f'"{text}" is no size', "a number and a unit, such as 900 MB or 1.5 GiB"

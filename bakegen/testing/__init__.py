@@ -1,0 +1,1 @@
+"""Checks of built images: what the manifests declare, held against the images."""

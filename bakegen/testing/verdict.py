@@ -1,0 +1,154 @@
+"""What the evidence of a check means: pure rules, without docker.
+
+In: a `Case` and its `Evidence`. Out: a `Result` with what was expected, what came, and the command to see it again.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bakegen.docker.sizes import size_text
+from bakegen.errors import printable
+from bakegen.manifest.checks import IMAGE, compiled
+from bakegen.templating.limits import SECONDS, Limits, TooExpensiveError
+from bakegen.testing.checks import Check
+from bakegen.testing.containers import Said, run_options
+from bakegen.testing.images import Lost
+from bakegen.testing.trial import Case, Evidence
+
+_LINES = 20  # of an output that are shown
+_WIDTH = 300  # of one of them
+_EMULATOR = "docker run --privileged --rm tonistiigi/binfmt --install all"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a check has failed: lines that can be printed, and the command that shows it again, if there is one."""
+
+    lines: tuple[str, ...]
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one check of a target on one platform (empty if it is about all), for the image of some tags."""
+
+    target: str
+    platform: str
+    check: str
+    references: tuple[str, ...]
+    seconds: float = 0
+    failures: tuple[Failure, ...] = ()
+
+
+def lost_result(target: str, lost: Sequence[Lost]) -> Result:
+    """Return the result for the tags of a target that lead to no image."""
+    lines = [f"{tag.reference} {tag.reason}" for tag in lost]
+    return Result(target, "", IMAGE, tuple(tag.reference for tag in lost), 0, (_failure(*lines),))
+
+
+def absent_result(case: Case, why: str) -> Result:
+    """Return the result for an image that cannot be tested for a platform."""
+    local = case.image.platforms is None
+    hints = ["--platform tests fewer platforms, --pull what the registry has"] if local and "platform" in why else []
+    failure = _failure(f"no {case.platform}: {case.image.references[0]} {why}", *hints)
+    return Result(case.target, case.platform, IMAGE, case.image.references, 0, (failure,))
+
+
+def judge(case: Case, check: Check, evidence: Evidence, limits: Limits) -> Result:
+    """Return the result of one check of a case."""
+    name = case.image.shown(case.platform)
+    failures = []
+    if check.run is not None:
+        options = ["--rm", *run_options(case.platform, check.entrypoint)]
+        command = shlex.join(["docker", "run", *options, name, *check.run])
+        if evidence.refused:
+            failures.append(_failure(f"docker refuses to run it: {evidence.refused}", command=command))
+        elif evidence.said and (lines := list(_run_lines(check, evidence.said, case.platform, limits))):
+            failures.append(_failure(*lines, command=command))
+    if evidence.missing:
+        lines = [_missing_line(path, why) for path, why in evidence.missing.items()]
+        first = next(iter(evidence.missing))
+        look = f'docker cp --follow-link "$c":{shlex.quote(first)} - | tar --list'
+        failures.append(_failure(*lines, command=_with_container(case, name, look)))
+    if lines := [*_config_lines(check, evidence.config), *_size_lines(check, evidence.size)]:
+        look = 'docker container inspect --size "$c"'
+        failures.append(_failure(*lines, command=_with_container(case, name, look)))
+    return Result(case.target, case.platform, check.name, case.image.references, evidence.seconds, tuple(failures))
+
+
+def _failure(*lines: str, command: str = "") -> Failure:
+    return Failure(tuple(map(printable, lines)), printable(command))
+
+
+def _with_container(case: Case, name: str, look: str) -> str:
+    create = shlex.join(["docker", "create", f"--platform={case.platform}", name, "/"])
+    return f'c=$({create}); {look}; docker rm "$c"'
+
+
+def _run_lines(check: Check, said: Said, platform: str, limits: Limits) -> Iterator[str]:
+    found = list(_mismatches(check, said, limits))
+    if not found:
+        return
+    yield from found
+    if "exec format error" in said.text:
+        yield f"this engine cannot run programs for {platform}; where it may, `{_EMULATOR}` teaches it to"
+    lines = said.text.splitlines()
+    if not said.text.strip():
+        yield "it printed nothing"
+        return
+    yield "it printed:" if len(lines) <= _LINES else f"the last {_LINES} lines that it printed:"
+    for line in lines[-_LINES:]:
+        yield f"  {line if len(line) <= _WIDTH else line[:_WIDTH] + '…'}"
+
+
+def _mismatches(check: Check, said: Said, limits: Limits) -> Iterator[str]:
+    if said.code is None:
+        yield f"it was still running after {check.timeout} seconds, and was stopped"
+    elif said.code != check.exit:
+        yield f"expected exit code {check.exit}, got {said.code}"
+    if check.output is not None and check.output not in said.text:
+        yield f'expected it to print "{check.output}"'
+    if check.matches is not None and (mistake := _match_mistake(check.matches, said.text, limits)):
+        yield mistake
+
+
+def _match_mistake(pattern: str, text: str, limits: Limits) -> str:
+    limits.start()
+    try:
+        found = compiled(pattern).search(text)
+    except TooExpensiveError:
+        return f"the regular expression {pattern} takes more than {SECONDS} seconds to look for; make it simpler"
+    finally:
+        limits.stop()
+    return "" if found else f"expected it to print what matches {pattern}"
+
+
+def _missing_line(path: str, why: str) -> str:
+    known = why.startswith(("Could not find the file", "No such container:path"))
+    return f"{path} is missing" if known else f"{path} cannot be found: {why}"
+
+
+def _config_lines(check: Check, config: Mapping[str, Any]) -> Iterator[str]:
+    user = config.get("User") or "root"
+    if check.user is not None and user != check.user:
+        yield f'expected user "{check.user}", got "{user}"'
+    variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
+    yield from _differences("", check.environment, variables)
+    yield from _differences("label ", check.labels, config.get("Labels") or {})
+
+
+def _differences(what: str, expected: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+    for name, value in expected.items():
+        if found.get(name) != value:
+            got = f'got "{found[name]}"' if name in found else "which is not set"
+            yield f'expected {what}{name}="{value}", {got}'
+
+
+def _size_lines(check: Check, size: int) -> Sequence[str]:
+    if check.size is None or size <= check.size:
+        return ()
+    return (f"expected at most {size_text(check.size)}, got {size_text(size)} ({size:,} bytes)",)
