@@ -105,3 +105,20 @@ def test_it_is_not_root_and_says_its_version(image: str) -> None:
         check=True,
     ).stdout
     assert user.split(":")[0] not in {"", "0", "root"}
+
+
+@pytest.mark.engine
+def test_it_passes_its_own_checks(image: str) -> None:
+    env = {**os.environ, "BAKEGEN_REGISTRY": image.partition("/bakegen:")[0]}
+    done = subprocess.run(
+        [sys.executable, "-m", "bakegen", "test", "bakegen", "--platform", HERE],
+        cwd=ROOT,
+        env=env,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    _, *rows = [line.split()[1:4] for line in done.stdout.splitlines()]
+    assert rows == [[HERE, check, "passed"] for check in ("version", "resources", "config")]
