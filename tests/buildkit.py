@@ -16,10 +16,13 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def second_engine() -> Iterator[str]:
-    """Run another engine like that of the tests, without a network for its containers; yield its DOCKER_HOST."""
+    """Run another engine like that of the tests, from where no container reaches the world; yield its DOCKER_HOST."""
     first = Path(os.environ["DOCKER_HOST"].removeprefix("unix://")).parent
     programs = first / "bin"
-    with tempfile.TemporaryDirectory(prefix="bakegen-engine-", ignore_cleanup_errors=True) as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="bakegen-engine-", ignore_cleanup_errors=True) as name,
+        _bridge() as bridge,
+    ):
         folder = Path(name)
         host = f"unix://{folder}/docker.sock"
         settings = json.loads((first / "daemon.json").read_text()) | {
@@ -27,7 +30,7 @@ def second_engine() -> Iterator[str]:
             "data-root": f"{folder}/data",
             "exec-root": f"{folder}/run",
             "pidfile": f"{folder}/docker.pid",
-            "bridge": "none",
+            "bridge": bridge,
             "iptables": False,
             "ip6tables": False,
         }
@@ -58,6 +61,19 @@ def second_engine() -> Iterator[str]:
             for line in Path("/proc/self/mounts").read_text().splitlines():
                 if line.split()[1].startswith(name):
                     subprocess.run(["umount", "-l", line.split()[1]], check=False)
+
+
+@contextlib.contextmanager
+def _bridge() -> Iterator[str]:
+    """Make a bridge; without one of its own, an engine removes or takes docker0, which is that of the first engine."""
+    name = f"bakegen{os.getpid()}"
+    address = f"10.{200 + os.getpid() % 50}.{os.getpid() // 50 % 250}.1/24"
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    try:
+        subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "delete", name], check=True)
 
 
 @contextlib.contextmanager
