@@ -17,10 +17,13 @@ from pathlib import Path
 import pytest
 import yaml
 from pages import Machine, files_of
+from registries import PASSWORD, USER, guarded
 
 import bakegen
 from bakegen.graph.graph import Graph
 from bakegen.manifest.schema import manifest_schema
+from bakegen.registries.kinds import kind_called
+from bakegen.registries.logins import logins
 
 pytestmark = pytest.mark.engine
 
@@ -29,10 +32,15 @@ PAGE = ROOT / "docs" / "migrating-from-manager.md"
 IMAGE = "bento-server"
 VALUES = [(python, distro) for distro in ("debian11", "alpine3.14") for python in ("3.8", "3.9")]
 IN_IMAGE = "tests/test_image.py runs the image of bakegen"
+ELSEWHERE = "that registry is not here: what is checked is the same with one that is"
 NOT_HERE = {  # command -> why it is not run
     "docker buildx bake bakegen --load": "tests/test_image.py builds that image",
     "docker run --rm -u $(id -u):$(id -g) -v $PWD:/project bentoml/bakegen:0.1.0 generate": IN_IMAGE,
     "alias bakegen='docker run --rm -u $(id -u):$(id -g) -v $PWD:/project bentoml/bakegen:0.1.0'": IN_IMAGE,
+    "bakegen generate bento-server --authenticate": ELSEWHERE,
+    "bakegen authenticate bento-server --registry docker.io": ELSEWHERE,
+    "bakegen authenticate bento-server --registry quay.io": ELSEWHERE,
+    "bakegen authenticate --check": ELSEWHERE,
     "docker run --privileged --rm tonistiigi/binfmt --install all": "it changes the machine",
 }
 
@@ -250,6 +258,32 @@ def selection_is_data(_machine: Machine, said: str) -> None:
     assert len(json.loads(said)) == len(VALUES)
 
 
+def docker_is_logged_in(machine: Machine, _said: str) -> None:
+    """The page's commands, with a Harbor and a Quay that are here."""
+    manifest = machine.root / "manifest" / "bento-server.yml"
+    folders = [machine.root.parent / name for name in ("harbor", "quay", "docker")]
+    for folder in folders:
+        folder.mkdir()
+    with guarded(folders[0]) as harbor, guarded(folders[1]) as quay:
+        listed = f"[{{repository: {harbor.host}/app, kind: harbor}}, {{repository: {quay.host}/app, kind: quay}}]"
+        text = re.sub(r"^registries: .*", f"registries: {listed}", manifest.read_text(), flags=re.MULTILINE)
+        manifest.write_text(text)
+        quoted = PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
+        names = [(f"{kind}_USER", f"{kind}_PASSWORD") for kind in ("HARBOR", "QUAY")]
+        (machine.root / ".env").write_text("".join(f"{user}={USER}\n{word}='{quoted}'\n" for user, word in names))
+        docker = f"DOCKER_CONFIG={folders[2]}"
+        machine.bash(f"{docker} bakegen authenticate {IMAGE} --registry {harbor.host}")
+        assert list(json.loads((folders[2] / "config.json").read_text())["auths"]) == [harbor.host]
+        machine.bash(f"{docker} bakegen generate {IMAGE} --authenticate")
+        said = machine.bash(f"{docker} bakegen authenticate --check")
+        assert len(re.findall(rf"^localhost:\d+ +{USER} +logged in$", said, re.MULTILINE)) == 2
+
+
+def variables_have_the_same_names(machine: Machine, _said: str) -> None:
+    assert [login.username for login in logins(graph_of(machine))] == ["DOCKER_USER", "QUAY_USER"]
+    assert kind_called("harbor").variables == ("HARBOR_USER", "HARBOR_PASSWORD")
+
+
 def init_writes_releases(machine: Machine, _said: str) -> None:
     manifest = yaml.safe_load((machine.root / "manifest" / "bento-server.yml").read_text())
     assert list(manifest["releases"]) == ["base", "runtime", "cudnn", "devel"]
@@ -277,6 +311,10 @@ CHECKS: dict[str, Callable[[Machine, str], None]] = {  # how the first cell of a
     "manager generate bento-server --save_metadata": metadata_is_written,
     "manager generate --yaml": init_writes_releases,
     "manifest/<docker-registry>.yaml": registries_are_listed,
+    "manager generate bento-server --authenticate": docker_is_logged_in,
+    "manager authenticate": docker_is_logged_in,
+    "$BENTOML_GIT_ROOT/.env": docker_is_logged_in,
+    "DOCKER_USER & DOCKER_PASSWORD": variables_have_the_same_names,
     "manager create_context": metadata_is_written,
     "def create_context": python_loads,
     "validation using cerberus": schema_is_json,
