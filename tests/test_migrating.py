@@ -215,6 +215,18 @@ def readme_is_made(machine: Machine, _said: str) -> None:
     assert (machine.root / "generated" / IMAGE / "README.md").is_file()
 
 
+def deprecated_is_told(machine: Machine, _said: str) -> None:
+    text = (machine.root / "generated" / IMAGE / "README.md").read_text()
+    assert "| `latest` | no longer made | it names no Python |" in text
+
+
+def pushrm_is_called(machine: Machine, said: str) -> None:
+    file = machine.root / "generated" / IMAGE / "README.md"
+    assert f"docker pushrm --provider dockerhub --file {file} " in said
+    assert re.search(rf"docker\.io/bentoml/{IMAGE}$", said, re.MULTILINE)
+    assert f"quay.io/bentoml/{IMAGE}: not declared" in said
+
+
 def side_files_are_made(machine: Machine, _said: str) -> None:
     folder = machine.root / "generated" / IMAGE / "debian11" / "cudnn"
     assert {file.name for file in folder.iterdir()} == {
@@ -322,6 +334,8 @@ CHECKS: dict[str, Callable[[Machine, str], None]] = {  # how the first cell of a
     "$GIT_ROOT/docker/templates/": templates_are_named,
     "generated/bento-server/versions": versions_can_be_read,
     "generated/bento-server/README.md": readme_is_made,
+    "announcement": deprecated_is_told,
+    "docker-pushrm": pushrm_is_called,
     "cuda.repo-amd64": side_files_are_made,
     "base, runtime": releases_are_built_on_each_other,
     "several platforms": platforms_are_free,
