@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from registries import GuardedRegistry, guarded
+from world import World, world
 
 from bakegen.bake.buildx import Buildx, find_buildx
 
@@ -47,6 +48,14 @@ def guarded_registry(registry: str, tmp_path_factory: pytest.TempPathFactory) ->
     """A real registry that wants a login."""
     assert registry
     with guarded(tmp_path_factory.mktemp("guarded")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def everywhere(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The registries of the world."""
+    assert registry
+    with world(tmp_path_factory.mktemp("world")) as found:
         yield found
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,12 +33,12 @@ class GuardedRegistry:
 
 
 @contextmanager
-def guarded(folder: Path, *, tls: bool = False) -> Iterator[GuardedRegistry]:
+def guarded(folder: Path, *, tls: bool = False, users: Sequence[str] = (USER,)) -> Iterator[GuardedRegistry]:
     """Run a real registry that wants a login, on a free port, with its files in `folder`; cert.pem and key.pem for TLS."""
     program = shutil.which("docker-registry")
     assert program, 'no docker-registry: eval "$(.ci/engine env)"'
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
+    (folder / "htpasswd").write_text("".join(f"{user}:{hashed}\n" for user in users))
     port = free_port()
     certificate = f", tls: {{certificate: {folder / 'cert.pem'}, key: {folder / 'key.pem'}}}" if tls else ""
     (folder / "config.yml").write_text(

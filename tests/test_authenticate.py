@@ -35,6 +35,7 @@ from registries import (
     serving,
     wait_for,
 )
+from world import make_certificate
 
 engine = pytest.mark.engine
 
@@ -169,13 +170,7 @@ def test_no_engine_is_needed_where_there_is_tls(
 ) -> None:
     folder = tmp_path / "tls"
     folder.mkdir()
-    subprocess.run(
-        [
-            *"openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost".split(),
-            *("-addext", "subjectAltName=DNS:localhost"),
-        ],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
+    make_certificate(folder, "localhost")
     with guarded(folder, tls=True) as secure, forbidden_socket() as forbidden:
         root = make(tmp_path / "project", f'"{secure.host}/app"')
         say_who(root)
