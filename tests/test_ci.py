@@ -2,7 +2,8 @@
 
 A step is a shell script, or an action. Scripts run by bash in the page's project, against a real engine and registry;
 `docker/bake-action` becomes the command line that it makes of its inputs, with `--print`. What only a CI system's own
-machine can do (install bakegen, log in, start a builder) is listed in `ELSEWHERE` and left out.
+machine can do (install bakegen, start a builder) is listed in `ELSEWHERE` and left out. The registry that `bakegen
+authenticate` and `bakegen doctor` see is that of tests/world.py; what is pushed goes to the test registry.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
 from pages import Machine, files_of
+from registries import PASSWORD, USER
 from test_docs import Block, blocks
 from test_engine import run as shell
+from world import NO_ENGINE, World
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "ci.md"
@@ -32,9 +36,12 @@ ACTIONS = {  # the actions there are, as of 2026
     "docker/login-action": "v4",
     "docker/setup-buildx-action": "v4",
     "docker/setup-qemu-action": "v4",
+    "mikepenz/action-junit-report": "v6",
 }
 ELSEWHERE = {
     'pip install "$BAKEGEN"',
+    "apk add --no-cache py3-pip",
+    'pip install --break-system-packages "$BAKEGEN"',
     "docker run --rm --privileged tonistiigi/binfmt --install all",
     "docker buildx create --use",
     'echo "$CI_REGISTRY_PASSWORD" | docker login --username "$CI_REGISTRY_USER" --password-stdin "$CI_REGISTRY"',
@@ -46,11 +53,19 @@ Tree = dict[str, Any]
 
 
 @pytest.fixture
-def machine(tmp_path: Path, registry: str) -> Machine:
+def machine(tmp_path: Path, registry: str, docker_config: Path) -> Machine:
+    assert docker_config
     source = f"{registry}/library/debian"  # what stands for Debian 12 on the test engine stands for Debian 13 too
     shell("docker", "buildx", "imagetools", "create", "-t", f"{source}:13-slim", f"{source}:12-slim", cwd=tmp_path)
     (tmp_path / "project").mkdir()
     return Machine(tmp_path / "project", registry, FILES)
+
+
+@pytest.fixture
+def online(machine: Machine, everywhere: World) -> Machine:
+    """A machine from which the registry of the page's manifest can be reached."""
+    machine.environment |= everywhere.environment
+    return machine
 
 
 # --- GitHub ---
@@ -96,7 +111,7 @@ def bake_words(inputs: Mapping[str, Any]) -> list[str]:
 
 def play(machine: Machine, job: Tree, known: Mapping[str, Any]) -> tuple[dict[str, Any], list[set[str]]]:
     """Run the steps of a job; return what it puts out, and the targets of each run of bake-action."""
-    context = {**known, "github.actor": "me", "secrets.GITHUB_TOKEN": "secret", "vars.BAKEGEN": "bakegen"}
+    context = {**known, "github.actor": USER, "secrets.GITHUB_TOKEN": PASSWORD, "vars.BAKEGEN": "bakegen"}
     baked = []
     for number, step in enumerate(job["steps"]):
         if "uses" in step:
@@ -109,7 +124,8 @@ def play(machine: Machine, job: Tree, known: Mapping[str, Any]) -> tuple[dict[st
             continue
         output = machine.root.parent / f"output-{number}"
         output.touch()
-        machine.bash(step["run"], {"GITHUB_OUTPUT": str(output), **resolved(step.get("env", {}), context)})
+        own = NO_ENGINE if step["run"].startswith("bakegen authenticate") else {}
+        machine.bash(step["run"], {"GITHUB_OUTPUT": str(output), **own, **resolved(step.get("env", {}), context)})
         for name, value in outputs_in(output.read_text()).items():
             context[f"steps.{step['id']}.outputs.{name}"] = value
     return resolved(job.get("outputs", {}), context), baked
@@ -162,6 +178,33 @@ def test_one_job_pushes_what_is_picked(machine: Machine) -> None:
     play(machine, jobs_of("images")["bake"], {})
 
     assert machine.pushed("app") == {"1.0-debian12", "1.0-debian13"}
+
+
+def cases_in(report: Path) -> dict[str, bool]:
+    """The test cases of a JUnit file, and whether each has passed."""
+    cases = ET.parse(report).iter("testcase")
+    return {f"{case.get('classname')} {case.get('name')}": case.find("failure") is None for case in cases}
+
+
+@pytest.mark.engine
+def test_a_job_logs_in_looks_around_pushes_and_tests(online: Machine) -> None:
+    job = jobs_of("images-tested")["bake"]
+    show = job["steps"][-1]
+    assert (show["uses"].partition("@")[0], show["if"]) == ("mikepenz/action-junit-report", "${{ !cancelled() }}")
+    report = online.root / show["with"]["report_paths"]
+
+    play(online, job, {})
+
+    assert online.pushed("app") == {"1.0-debian12", "1.0-debian13"}
+    assert '"ghcr.io"' in Path(online.environment["DOCKER_CONFIG"], "config.json").read_text()
+    assert "logged in" in online.bash("bakegen authenticate --check")
+    assert list(cases_in(report).values()) == [True, True]
+
+    (online.root / "templates" / "Dockerfile.j2").write_text("FROM {{ parent }}\nRUN echo other > /made\n")
+    online.bash("bakegen generate")
+    with pytest.raises(AssertionError, match='expected it to print "runtime"'):
+        play(online, job, {})
+    assert list(cases_in(report).values()) == [False, False]
 
 
 @pytest.mark.engine
@@ -222,14 +265,18 @@ def test_a_pipeline_has_only_what_gitlab_knows(name: str) -> None:
 
 
 @pytest.mark.engine
-def test_gitlab_guards_and_bakes_each_distribution(machine: Machine) -> None:
+def test_gitlab_guards_bakes_each_distribution_and_tests(online: Machine) -> None:
     jobs = yaml.safe_load(FILES[".gitlab-ci.yml"])
-    perform(machine, jobs["guard"], {})
+    perform(online, jobs["guard"], {})
     (row,) = jobs["bake"]["parallel"]["matrix"]
     for distro in row["DISTRO"]:
-        perform(machine, jobs["bake"], {"DISTRO": distro})
+        perform(online, jobs["bake"], {"DISTRO": distro})
 
-    assert machine.pushed("app") == {f"{word}-{distro}" for word in ("1.0", "devel") for distro in row["DISTRO"]}
+    assert online.pushed("app") == {f"{word}-{distro}" for word in ("1.0", "devel") for distro in row["DISTRO"]}
+
+    perform(online, jobs["test"], {})
+    assert jobs["test"]["artifacts"]["when"] == "always"
+    assert list(cases_in(online.root / jobs["test"]["artifacts"]["reports"]["junit"]).values()) == [True] * 4
 
 
 @pytest.mark.engine
