@@ -59,6 +59,20 @@ def test_imports_point_up_the_list(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sentence", "libraries"),
+    [("Processes are started", "subprocess"), ("The network is asked", r"urllib\.request|boto3")],
+)
+def test_the_edges_are_where_the_design_says(sentence: str, libraries: str) -> None:
+    told = re.search(rf"^- {sentence} by (.+?)(;|\. |\.$)", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
+    assert told
+    imported = re.compile(rf"^ *import ({libraries})\b", re.MULTILINE)
+
+    assert sorted(re.findall(r"`([\w.]+)`", told[1])) == sorted(
+        name for name, file in MODULES.items() if imported.search(file.read_text())
+    )
+
+
+@pytest.mark.parametrize(
     "words", [["--help"], ["--version"], ["generate", "--help"], ["builder", "create", "--help"]], ids=" ".join
 )
 def test_the_command_line_starts_light(words: list[str]) -> None:
