@@ -248,6 +248,12 @@ def test_every_setting_is_told_to_combine_in_one_way() -> None:
     assert sorted(told) == sorted(key for key in own if own[key] == release.get(key))
 
 
+def test_the_first_page_lists_all_documents() -> None:
+    text = (ROOT / "README.md").read_text()
+
+    assert [file.name for file in DOCUMENTS[1:] if f"](docs/{file.name})" not in text] == []
+
+
 def prose(file: Path) -> str:
     """A document without its fenced blocks."""
     return re.sub(r"^```.*?^```", "", file.read_text(), flags=re.MULTILINE | re.DOTALL)
