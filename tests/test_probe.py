@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from bakegen.errors import BakegenError
 from bakegen.registries.answers import Answer, patiently
 from bakegen.registries.docker_config import Stored, read_docker_config
 from bakegen.registries.docker_login import read_refusal
-from bakegen.registries.probe import probe
+from bakegen.registries.probe import is_local, probe
 
 # --- what docker has stored ---
 
@@ -171,9 +172,12 @@ def test_a_registry_that_gives_tokens_is_asked_for_one(stored: Stored | None, re
         (Reply(503), Answer("failing", "503 Service Unavailable", passing=True)),
         (Reply(401), Answer("failing", "it asks for a login by nothing")),
         (Reply(302, headers={"Location": "http://127.0.0.1:1/v2/"}), Answer("failing", "302 Found")),
-        (
-            Reply(401, headers={"WWW-Authenticate": 'Bearer realm="https://[x/"'}),
-            Answer("failing", "what it answers makes no sense"),
+        *(
+            (
+                Reply(401, headers={"WWW-Authenticate": f'Bearer realm="{realm}"'}),
+                Answer("failing", "what it answers makes no sense"),
+            )
+            for realm in ("https://[x/", "https://localhost:99999999999999999999/")
         ),
         (
             Reply(401, headers={"WWW-Authenticate": 'Bearer realm="http://tokens.acme.com/"'}),
@@ -185,6 +189,14 @@ def test_other_answers_are_no_login(reply: Reply, answer: Answer) -> None:
     with serving(lambda _: reply) as server:
         assert probe(server.host, Stored("ann", "swordfish")) == answer
         assert not any(request.authorization for request in server.requests)
+
+
+def test_a_token_may_be_any_nonsense() -> None:
+    for body in ("[" * 200_000, "[]", "{}", '{"token": "\\n"}'):
+        answers = {"/v2/": Reply(401), "/token": Reply(body=body)}
+        with serving(lambda request, known=answers: known[request.path.partition("?")[0]]) as server:  # type: ignore[misc]
+            answers["/v2/"] = Reply(401, headers={"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'})
+            assert probe(server.host, Stored("ann", "swordfish")).result == "failing"
 
 
 def test_a_login_follows_no_redirect() -> None:
@@ -202,6 +214,33 @@ def test_silence_is_no_answer() -> None:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         assert probe(host, None, timeout=0.2) == Answer("unreachable", "it says nothing for 0.2 seconds")
     assert probe(host, None) == Answer("unreachable", "Connection refused", passing=True)
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_registry_that_never_comes_to_an_end_is_given_up(start: bytes) -> None:
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                client, _ = listener.accept()
+                with client:
+                    if client.recv(3) == b"GET":
+                        client.sendall(start)
+                        while not over.wait(0.05):
+                            client.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, daemon=True).start()
+        answer = probe(f"127.0.0.1:{listener.getsockname()[1]}", None, timeout=0.2)
+        over.set()
+    assert answer == Answer("unreachable", "it has not answered within 0.8 seconds")
+
+
+@pytest.mark.parametrize("host", ["[abc]:5000", "localhost:99999", "localhost:99999999999999999999"])
+def test_what_no_machine_is_called_is_not_asked(host: str) -> None:
+    assert not is_local(host)
+    assert probe(host, None) == Answer("unreachable", "no machine can be called so")
 
 
 def test_plain_http_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock, Thread
-from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -37,7 +36,7 @@ class Asker:
         self._patience = patience
         self._lock = Lock()
         self._running: set[subprocess.Popen[str]] = set()
-        self._threads: list[Thread] = []
+        self._begun: list[Future[Any]] = []
         self._ended = False
 
     def __call__(self, command: Sequence[str]) -> Reply:
@@ -58,18 +57,9 @@ class Asker:
         return Reply(process.returncode, out, said)
 
     def begin(self, work: Callable[[], Result]) -> Future[Result]:
-        """Let work go on beside this thread; it does not keep the program from ending."""
-        future: Future[Result] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
-                future.set_exception(error)
-
-        thread = Thread(target=run, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        """Let work go on beside this thread, until the end at the latest."""
+        future = begin(work)
+        self._begun.append(future)
         return future
 
     def end(self) -> None:
@@ -78,9 +68,7 @@ class Asker:
             self._ended = True
             for process in self._running:
                 _kill(process)
-        end = monotonic() + _PARTING
-        for thread in list(self._threads):  # Python may crash if it ends just when they notice
-            thread.join(max(0, end - monotonic()))
+        wait(list(self._begun), _PARTING)  # Python may crash if it ends just when they notice
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:
         with self._lock:
@@ -107,6 +95,20 @@ def asking(patience: float) -> Iterator[Asker]:
         yield asker
     finally:
         asker.end()
+
+
+def begin(work: Callable[[], Result]) -> Future[Result]:
+    """Let work go on beside this thread; it does not keep the program from ending."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

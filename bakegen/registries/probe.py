@@ -22,25 +22,38 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlencode, urlsplit
 
+from bakegen.engine.asking import begin
 from bakegen.registries.answers import Answer, is_passing
 from bakegen.registries.docker_config import Stored
 
 TIMEOUT = 5.0  # seconds
 _CLIENT = "bakegen"
 _CERTIFICATES = Path("/etc/docker/certs.d")  # https://docs.docker.com/engine/security/certificates/
+_STEPS = 4  # https, http, a token, and what comes of it
 _MOST = 1_000_000  # bytes that are read of an answer
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
 def probe(host: str, stored: Stored | None, timeout: float = TIMEOUT) -> Answer:
-    """Ask a registry whether it takes a login, or needs one; at most `timeout` seconds for each step.
+    """Ask a registry whether it takes a login, or needs one.
 
-    Only a registry on this machine is asked by plain http, as docker does it.
+    It may be silent for `timeout` seconds, and take four times as long for all that it says. Only a registry on this
+    machine is asked by plain http, as docker does it.
     """
+    asked = begin(lambda: _answer(host, stored, timeout))
+    try:
+        return asked.result(_STEPS * timeout)
+    except TimeoutError:
+        return Answer("unreachable", f"it has not answered within {_STEPS * timeout:g} seconds")
+
+
+def _answer(host: str, stored: Stored | None, timeout: float) -> Answer:
+    if not _is_host(host):
+        return Answer("unreachable", "no machine can be called so")
     try:
         return _probe(host, stored, timeout)
-    except ValueError:
+    except (ValueError, OverflowError, RecursionError):
         return Answer("failing", "what it answers makes no sense")
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
@@ -153,8 +166,14 @@ def _get(url: str, timeout: float, authorization: str = "", body: bytes | None =
 
 
 def _trust(host: str) -> ssl.SSLContext:
-    """Return whose certificates are good: those of this machine, and those that docker is given for a host."""
+    """Return whose certificates are good: those of this machine, and those that docker is given for a host.
+
+    The engine takes any from a registry on this machine, and plain http as well.
+    """
     context = ssl.create_default_context()
+    if is_local(host):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
     for file in (_CERTIFICATES / host).glob("*.crt"):
         context.load_verify_locations(file)
     return context
@@ -166,11 +185,26 @@ def is_local(host: str) -> bool:
     >>> [is_local(host) for host in ("localhost:5000", "127.0.0.2", "[::1]:5000", "localhost.acme.com")]
     [True, True, True, False]
     """
+    if not _is_host(host):
+        return False
     name = urlsplit(f"//{host}").hostname or ""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return name == "localhost"
+
+
+def _is_host(text: str) -> bool:
+    """Return whether a port is one, and what stands in brackets is an address: Docker's grammar does not tell.
+
+    >>> [_is_host(host) for host in ("ghcr.io", "[::1]:5000", "[abc]:5000", "localhost:99999")]
+    [True, True, False, False]
+    """
+    try:
+        _ = urlsplit(f"//{text}").port
+    except ValueError:
+        return False
+    return True
 
 
 def _basic(stored: Stored) -> str:
