@@ -236,6 +236,37 @@ def test_a_login_that_cannot_be_kept_is_told(project: Path, docker_config: Path)
 
 
 @engine
+def test_a_helper_that_prints_what_it_is_given_gives_nothing_away(
+    project: Path, docker_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say_who(project)
+    install_helper(docker_config, "cat; exit 1", monkeypatch)
+
+    outcome = run(project, ["authenticate"])
+
+    assert 'out: `{"ServerURL":' in outcome.stderr
+    assert '"Secret":"***"' in outcome.stderr
+    assert "[docker-config]" in outcome.stderr
+
+
+@engine
+def test_a_password_of_a_word_that_docker_says_changes_nothing(project: Path, docker_config: Path) -> None:
+    assert docker_config
+    say_who(project, password="status: 401")
+
+    assert "refuses ann: 401 Unauthorized [login-failed]" in run(project, ["authenticate"]).stderr
+
+
+def install_helper(docker_config: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let docker keep its logins by a program of the test's."""
+    program = docker_config.parent / "docker-credential-own"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    (docker_config / "config.json").write_text('{"credsStore": "own"}')
+
+
+@engine
 def test_generate_logs_in_after_it_has_written(
     project: Path, guarded_registry: GuardedRegistry, docker_config: Path
 ) -> None:

@@ -17,6 +17,7 @@ from registries import (
     Reply,
     Server,
     code_of,
+    encoded,
     free_port,
     in_turn,
     make,
@@ -103,6 +104,34 @@ def test_a_broken_line_is_named_and_not_shown(
 
 # --- who logs in ---
 
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_password_of_which_docker_would_leave_nothing_is_none(blank: str, tmp_path: Path) -> None:
+    environment = Environment({"REGISTRY_USER": "ann", "REGISTRY_PASSWORD": blank}, {})
+
+    with pytest.raises(BakegenError, match="REGISTRY_PASSWORD is empty") as caught:
+        find_credentials(login_of(tmp_path, "localhost:1/app"), environment, tmp_path)
+
+    assert code_of(caught) == "no-credentials"
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        'pä"ss<\\>&',
+        json.dumps({"Secret": 'pä"ss<\\>&'}),
+        # What Go makes of it, in which docker and its helpers are written.
+        r'{"ServerURL":"h","Username":"ann","Secret":"pä\"ss\u003c\\\u003e\u0026"}',
+        encoded('ann:pä"ss<\\>&'),
+    ],
+)
+def test_a_password_is_hidden_however_it_is_spelt(spelt: str) -> None:
+    hidden = Credentials("ann", 'pä"ss<\\>&').hidden_in(f"out: `{spelt}`, exit 1")
+
+    assert "***" in hidden
+    assert "ss" not in hidden
+
+
 KEY = json.dumps({"type": "service_account", "private_key": "-----BEGIN\nswordfish"}, indent=2)
 USER_KEY = json.dumps({"type": "authorized_user", "refresh_token": "swordfish"})
 BASE64_KEY = base64.encodebytes(KEY.encode()).decode()
@@ -112,6 +141,7 @@ BASE64_KEY = base64.encodebytes(KEY.encode()).decode()
     ("values", "user", "password"),
     [
         ({"GCR_PASSWORD": "ya29.token"}, "oauth2accesstoken", "ya29.token"),
+        ({"GCR_PASSWORD": "[" * 100_000}, "oauth2accesstoken", "[" * 100_000),
         ({"GCR_PASSWORD": "pässwörd"}, "oauth2accesstoken", "pässwörd"),
         ({"GCR_PASSWORD": KEY}, "_json_key", KEY),
         ({"GCR_PASSWORD": BASE64_KEY}, "_json_key_base64", BASE64_KEY.strip()),
@@ -136,10 +166,11 @@ def test_google_tells_the_user_from_the_password(
     [
         ({}, "GCR_PASSWORD is not set"),
         ({"GCR_PASSWORD": "", "GOOGLE_APPLICATION_CREDENTIALS": "key.json"}, "GCR_PASSWORD is empty"),
-        ({"GOOGLE_APPLICATION_CREDENTIALS": "gone.json"}, "gone.json, which cannot be read: No such file"),
-        ({"GOOGLE_APPLICATION_CREDENTIALS": "user.json"}, "user.json, which is not the key of a service account"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "gone.json"}, "no file that can be read: No such file"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "user.json"}, "a file that is not the key of a service account"),
         ({"GOOGLE_APPLICATION_CREDENTIALS": "~nobody-here/key.json"}, "Could not determine home directory"),
-        ({"GOOGLE_APPLICATION_CREDENTIALS": "."}, "which cannot be read: Is a directory"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": KEY}, "no file that can be read"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "."}, "no file that can be read: Is a directory"),
     ],
 )
 def test_google_says_what_is_missing(values: Mapping[str, str], message: str, tmp_path: Path) -> None:

@@ -26,6 +26,15 @@ class Credentials:
     user: str
     password: str = field(repr=False)
 
+    def hidden_in(self, text: str) -> str:
+        """Return what a program said without the password: plain, in JSON as Python or Go write it, and in base64."""
+        quoted = [json.dumps(self.password, ensure_ascii=only_ascii)[1:-1] for only_ascii in (True, False)]
+        of_go = quoted[1].translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
+        both = base64.b64encode(f"{self.user}:{self.password}".encode(errors="replace")).decode()
+        for spelt in sorted({self.password, both, *quoted, of_go}, key=len, reverse=True):
+            text = text.replace(spelt, "***")
+        return text
+
 
 def find_credentials(login: Login, environment: Environment, root: Path) -> Credentials:
     """Return who logs in to a registry; raises `BakegenError` if that cannot be told.
@@ -38,7 +47,7 @@ def find_credentials(login: Login, environment: Environment, root: Path) -> Cred
 def _from_environment(login: Login, environment: Environment, _root: Path) -> Credentials:
     names = [name for name in (login.username, login.password) if name]
     found = {name: (environment.get(name) or "").rstrip("\r\n") for name in names}  # docker cuts off line ends, too
-    missing = [name for name in names if not found[name]]
+    missing = [name for name in names if not found[name].strip()]  # and spaces, so that nothing would be left of these
     if missing:
         raise _missing(login, environment, missing)
     return Credentials(found.get(login.username, login.kind.user), found[login.password])
@@ -61,15 +70,15 @@ def _google_key(login: Login, root: Path, file: str) -> str:
         text = (root / Path(file).expanduser()).read_text().strip()
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ stands for no home
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _fail(
+        raise _fail(  # without what the variable says: it may be the key itself, by mistake
             login,
-            f"{_KEY_FILE} names {file}, which cannot be read: {reason}",
+            f"{_KEY_FILE} names no file that can be read: {reason}",
             f"let it name the key of a service account, or set {login.password}",
         ) from None
     if not _is_key(text):
         raise _fail(
             login,
-            f"{_KEY_FILE} names {file}, which is not the key of a service account",
+            f"{_KEY_FILE} names a file that is not the key of a service account",
             f'use an access token instead: {login.password}="$(gcloud auth print-access-token)"',
         )
     return text
@@ -88,7 +97,7 @@ def _google_user(password: str) -> str:
 def _is_key(text: str) -> bool:
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("type") == "service_account"
 

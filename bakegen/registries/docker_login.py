@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection
+from dataclasses import replace
 
 from bakegen.engine.docker import engine_complaint, no_engine, tell_docker
-from bakegen.errors import fail
+from bakegen.errors import BakegenError, fail
 from bakegen.registries.answers import PLAIN_HTTP, Answer, is_passing
 from bakegen.registries.credentials import Credentials
 from bakegen.registries.docker_config import config_folder, missing_helper
@@ -38,7 +39,11 @@ def docker_login(host: str, credentials: Credentials, hidden: Collection[str] = 
     code, said = tell_docker(command, credentials.password, environment)
     if code == 0:
         return Answer("logged in")
-    return read_refusal(host, said.replace(credentials.password, "***"))
+    try:
+        answer = read_refusal(host, said)
+    except BakegenError as error:
+        raise BakegenError(replace(one, message=credentials.hidden_in(one.message)) for one in error.problems) from None
+    return replace(answer, reason=credentials.hidden_in(answer.reason))
 
 
 def read_refusal(host: str, said: str) -> Answer:

@@ -6,7 +6,6 @@ takes is told at https://github.com/christian-korneck/docker-pushrm: options in 
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from bakegen.engine.docker import ending_on_signals
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.output import OutputFile, compare
 from bakegen.project import Project
+from bakegen.registries.credentials import Credentials
 from bakegen.registries.docker_config import config_folder
 from bakegen.registries.environment import Environment
 from bakegen.registries.kinds import KINDS
@@ -186,10 +186,10 @@ def _push(order: Order, environment: Environment, hidden: Collection[str]) -> Pr
     code, said = _run(order.command, {**kept, **values})
     if code == 0:
         return None
-    secrets = [value for name, value in values.items() if name != "DOCKER_USER"]
-    if "DOCKER_PASS" in values:
-        secrets.append(base64.b64encode(f"{values['DOCKER_USER']}:{values['DOCKER_PASS']}".encode()).decode())
-    message = _scrubbed(_message(said), secrets)
+    message = _message(said)
+    for name, value in values.items():
+        if name != "DOCKER_USER":
+            message = Credentials(values.get("DOCKER_USER", ""), value).hidden_in(message)
     hint = "log in: bakegen authenticate; or set " + (
         f"APIKEY__{order.page.login.host.upper().replace('.', '_')} to a key of Quay's for applications"
         if order.page.login.kind.readme in _KEYED
@@ -232,13 +232,6 @@ def _unquoted(text: str) -> str:
         return str(json.loads(text))
     except ValueError:
         return text.strip('"')
-
-
-def _scrubbed(text: str, secrets: Iterable[str]) -> str:
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        for shown in (secret, json.dumps(secret)[1:-1]):
-            text = text.replace(shown, "***")
-    return text
 
 
 def _too_long(page: Page, root: Path) -> Problem | None:
