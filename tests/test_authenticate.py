@@ -267,6 +267,31 @@ def install_helper(docker_config: Path, script: str, monkeypatch: pytest.MonkeyP
 
 
 @engine
+def test_a_password_is_text_in_any_locale(
+    project: Path, guarded_registry: GuardedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    say_who(project, password="pässwörd")
+    command = [sys.executable, "-m", "bakegen", "authenticate"]
+    done = subprocess.run(command, cwd=project, text=True, capture_output=True, check=False)
+
+    assert f"{guarded_registry.host} refuses ann: 401 Unauthorized [login-failed]" in done.stderr
+
+
+@engine
+def test_a_docker_that_is_no_program_is_told(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    say_who(project)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    outcome = run(project, ["authenticate"])
+
+    assert "docker: Exec format error [login-failed]" in outcome.stderr
+
+
+@engine
 def test_generate_logs_in_after_it_has_written(
     project: Path, guarded_registry: GuardedRegistry, docker_config: Path
 ) -> None:
@@ -378,6 +403,26 @@ def test_an_interrupt_leaves_nothing(docker_config: Path, tmp_path: Path, words:
     assert "Traceback" not in printed
     wait_for(lambda: not any(server.host.encode() in words for words in command_lines()))
     assert [file.name for file in docker_config.iterdir()] == ["cli-plugins"]
+
+
+@engine
+@pytest.mark.parametrize("words", [["authenticate"], ["authenticate", "--check"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_a_credential_helper(
+    project: Path, docker_config: Path, monkeypatch: pytest.MonkeyPatch, words: Sequence[str], number: signal.Signals
+) -> None:
+    say_who(project)
+    seconds = str(3600 + os.getpid() / 1e6)
+    install_helper(docker_config, f"sleep {seconds}", monkeypatch)
+    with subprocess.Popen(
+        [sys.executable, "-m", "bakegen", *words], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        wait_for(lambda: any(seconds.encode() in words for words in command_lines()))
+        process.send_signal(number)
+
+    assert process.returncode == 128 + number
+    wait_for(lambda: not any(seconds.encode() in words for words in command_lines()), 5)
 
 
 def command_lines() -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from registries import (
     serving,
 )
 
+from bakegen.engine.asking import asking
 from bakegen.errors import BakegenError
 from bakegen.registries.answers import Answer, patiently
 from bakegen.registries.docker_config import Stored, read_docker_config
@@ -65,7 +66,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_stored_login_is_found(server: str, stored: Stored | None, config: Path) -> None:
     config.write_text(json.dumps({"auths": AUTHS}))
 
-    found = read_docker_config().stored(server)
+    with asking(60) as ask:
+        found = read_docker_config().stored(server, ask)
 
     assert found == stored
     assert "swordfish" not in repr(found)
@@ -92,17 +94,20 @@ def test_a_helper_is_asked_as_docker_asks_it(config: Path, monkeypatch: pytest.M
         program.write_text(HELPER)
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{config.parent}:{os.environ['PATH']}")
-    config.write_text(json.dumps({"auths": AUTHS, "credsStore": "store", "credHelpers": {"quay.io": "own"}}))
+    helpers = {"quay.io": "own", "old.acme.com": ""}
+    config.write_text(json.dumps({"auths": AUTHS, "credsStore": "store", "credHelpers": helpers}))
     found = read_docker_config()
 
-    assert found.stored("quay.io") == Stored("ann", "swordfish")
-    assert found.stored("token.acme.com") == Stored("", token="swordfish")
-    assert found.stored("plain.acme.com") is None
-    for server in ("broken.acme.com", "list.acme.com", "locked.acme.com"):
-        with pytest.raises(BakegenError) as caught:
-            found.stored(server)
-        assert code_of(caught) == "docker-config"
-        assert "swordfish" not in str(caught.value)
+    with asking(60) as ask:
+        assert found.stored("quay.io", ask) == Stored("ann", "swordfish")
+        assert found.stored("token.acme.com", ask) == Stored("", token="swordfish")
+        assert found.stored("plain.acme.com", ask) is None
+        assert found.stored("old.acme.com", ask) == Stored("bob", "x")
+        for server in ("broken.acme.com", "list.acme.com", "locked.acme.com"):
+            with pytest.raises(BakegenError) as caught:
+                found.stored(server, ask)
+            assert code_of(caught) == "docker-config"
+            assert "swordfish" not in str(caught.value)
     assert (config.parent / "docker-credential-own.log").read_text() == "get quay.io\n"
 
 
@@ -114,6 +119,17 @@ def test_a_configuration_that_cannot_be_read_is_told(text: str, config: Path) ->
         read_docker_config()
 
     assert code_of(caught) == "docker-config"
+
+
+def test_who_has_no_home_has_no_logins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.chdir(tmp_path)
+
+    assert not read_docker_config().auths
 
 
 # --- what registries answer ---

@@ -64,7 +64,7 @@ def gather(directory: Path, ask: Asker, progress: Progress) -> Facts:
         docker = ask.begin(partial(_docker, ask))
         buildx = ask.begin(find_buildx)
         told = [ask.begin(partial(_told, ask, buildx, site)) for site in sites]
-        asked = [ask.begin(partial(_asked, login)) for login in hosts]
+        asked = [ask.begin(partial(_asked, ask, login)) for login in hosts]
         steps: list[tuple[str, Future[Any]]] = [
             ("docker", docker),
             ("buildx", buildx),
@@ -204,11 +204,11 @@ def _logins(graph: Graph) -> tuple[Login, ...] | Failure:
         return _failure(error)
 
 
-def _asked(login: Login) -> Asked:
+def _asked(ask: Asker, login: Login) -> Asked:
     host = login.kind.api or login.host
     url = f"{'http' if is_local(host) else 'https'}://{host}/v2/"
     try:
-        stored = read_docker_config().stored(login.server)
+        stored = read_docker_config().stored(login.server, ask)
         return Asked(login.host, url, patiently(lambda: probe(host, stored)))
     except BakegenError as error:
         return Asked(login.host, url, _failure(error))

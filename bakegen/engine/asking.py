@@ -39,15 +39,15 @@ class Asker:
         self._begun: list[Future[Any]] = []
         self._ended = False
 
-    def __call__(self, command: Sequence[str]) -> Reply:
-        """Run a command without input and return its reply."""
+    def __call__(self, command: Sequence[str], text: str = "") -> Reply:
+        """Run a command that reads `text`, and return its reply."""
         try:
             started = self._start(command)
         except OSError as error:
             return Reply(None, said=f"{command[0]}: {error.strerror}")
         with started as process:
             try:
-                out, said = process.communicate(timeout=self._patience)
+                out, said = process.communicate(text, self._patience)
             except subprocess.TimeoutExpired:
                 return Reply(None, said=f"no answer within {self._patience:g} seconds")
             finally:
@@ -76,10 +76,10 @@ class Asker:
                 raise InterruptedError
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 start_new_session=True,  # so that plugins of docker, which outlive it, can be stopped with it
             )

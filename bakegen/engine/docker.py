@@ -11,9 +11,10 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
@@ -192,30 +193,35 @@ def run_bake(command: Sequence[str], root: Path, bake_file: Path, environment: M
             code = process.wait()
         finally:
             if process.poll() is None:
-                _stop(process)
+                _stop(process.send_signal, process)
     return code if code >= 0 else 128 - code
 
 
 def tell_docker(command: Sequence[str], text: str, environment: Mapping[str, str]) -> tuple[int, str]:
     """Run a command of docker's that reads `text`; return its exit code, and what it said on stderr.
 
-    Whatever interrupts us stops it first.
+    Whatever interrupts us stops it first, and what it has started, which docker itself would wait for.
     """
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command,
-        stdin=pipe,
-        stdout=subprocess.DEVNULL,
-        stderr=pipe,
-        text=True,
-        errors="surrogateescape",
-        env=environment,
-    ) as process:
+    try:
+        started = subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=subprocess.DEVNULL,
+            stderr=pipe,
+            encoding="utf-8",
+            errors="surrogateescape",
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return 127, f"{command[0]}: {error.strerror}"
+    with started as process:
         try:
             _, said = process.communicate(text)
         finally:
             if process.poll() is None:
-                _stop(process)
+                _stop(partial(os.killpg, process.pid), process)
     return process.returncode, said.encode(errors="replace").decode()
 
 
@@ -224,12 +230,15 @@ def shell_line(command: Sequence[str], environment: Mapping[str, str]) -> str:
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in environment.items()), shlex.join(command)])
 
 
-def _stop(process: subprocess.Popen[Any]) -> None:
-    """Interrupt a build as Ctrl-C does, which BuildKit answers by cancelling it; then wait, whoever else interrupts."""
+def _stop(send: Callable[[int], None], process: subprocess.Popen[Any]) -> None:
+    """Interrupt a process as Ctrl-C does, which BuildKit answers by cancelling a build; then wait, whoever else interrupts.
+
+    `send` sends it, or all of its group, a signal.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    process.send_signal(signal.SIGINT)
+    send(signal.SIGINT)
     try:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
-        process.kill()
+        send(signal.SIGKILL)

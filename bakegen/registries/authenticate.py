@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bakegen.engine.asking import asking
 from bakegen.engine.docker import ending_on_signals, require_docker
 from bakegen.errors import BakegenError, Problem, printable
 from bakegen.registries.answers import Answer, patiently, problem_of
@@ -18,6 +19,8 @@ from bakegen.registries.docker_login import docker_login
 from bakegen.registries.environment import Environment
 from bakegen.registries.logins import Login
 from bakegen.registries.probe import probe
+
+_PATIENCE = 30  # seconds that a credential helper gets: it may ask its user for leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +66,16 @@ def check(logins: Sequence[Login], done: Callable[[str], None] = lambda _: None)
     """
     config = read_docker_config()
     states = []
-    for login in logins:
-        try:
-            stored = config.stored(login.server)
-            answer = patiently(lambda: probe(login.kind.api or login.host, stored))  # noqa: B023 - it is asked here
-            state = _state(login, stored.user if stored else "", answer)
-        except BakegenError as error:
-            state = State(login, "", "failed", error.problems)
-        states.append(state)
-        done(f"{login.host}: {state.result}")
+    with ending_on_signals(), asking(_PATIENCE) as ask:
+        for login in logins:
+            try:
+                stored = config.stored(login.server, ask)
+                answer = patiently(lambda: probe(login.kind.api or login.host, stored))  # noqa: B023 - it is asked here
+                state = _state(login, stored.user if stored else "", answer)
+            except BakegenError as error:
+                state = State(login, "", "failed", error.problems)
+            states.append(state)
+            done(f"{login.host}: {state.result}")
     return states
 
 

@@ -9,16 +9,15 @@ import base64
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakegen.engine.asking import Asker
 from bakegen.errors import BakegenError, fail
 
 _TOKEN_USER = "<token>"  # noqa: S105 - by this name a helper says that its secret is an identity token
-_PATIENCE = 30  # seconds that a helper gets: it may ask its user for leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +37,13 @@ class DockerConfig:
     helper: str
     helpers: Mapping[str, str]
 
-    def stored(self, server: str) -> Stored | None:
+    def stored(self, server: str, ask: Asker) -> Stored | None:
         """Return who is logged in to a server, which is called as docker does; None if nobody is.
 
         Raises `BakegenError` if a helper cannot tell.
         """
-        helper = self.helpers.get(server) or self.helper
-        return _from_helper(helper, server) if helper else self._from_file(server)
+        helper = self.helpers.get(server, self.helper)
+        return _from_helper(helper, server, ask) if helper else self._from_file(server)
 
     def _from_file(self, server: str) -> Stored | None:
         entry = self.auths.get(server) or next(
@@ -58,8 +57,12 @@ class DockerConfig:
 
 def config_folder() -> Path:
     """Return the folder of docker's configuration."""
-    folder = os.environ.get("DOCKER_CONFIG")
-    return Path(folder) if folder else Path.home() / ".docker"
+    if folder := os.environ.get("DOCKER_CONFIG"):
+        return Path(folder)
+    try:
+        return Path.home() / ".docker"
+    except RuntimeError:  # this user has no home
+        return Path(".docker")  # as docker has it
 
 
 def read_docker_config() -> DockerConfig:
@@ -88,20 +91,18 @@ def _broken(file: Path, reason: str) -> BakegenError:
     )
 
 
-def _from_helper(name: str, server: str) -> Stored | None:
+def _from_helper(name: str, server: str, ask: Asker) -> Stored | None:
     """Ask a credential helper, as https://github.com/docker/docker-credential-helpers#development lays down."""
     program = f"docker-credential-{name}"
     if not shutil.which(program):
         raise missing_helper(program)
-    try:
-        done = subprocess.run(
-            [program, "get"], input=server, capture_output=True, text=True, check=False, timeout=_PATIENCE
-        )
-        answer: Any = json.loads(done.stdout) if done.returncode == 0 else None
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        raise _mute(program, server) from None
-    if done.returncode and "not found" in done.stdout:
+    reply = ask([program, "get"], server)
+    if reply.code and "not found" in reply.out:
         return None
+    try:
+        answer: Any = json.loads(reply.out) if reply.code == 0 else None
+    except ValueError:
+        answer = None
     if not isinstance(answer, dict):
         raise _mute(program, server)
     user, secret = str(answer.get("Username", "")), str(answer.get("Secret", ""))
