@@ -236,6 +236,19 @@ def test_a_login_that_cannot_be_kept_is_told(project: Path, docker_config: Path)
 
 
 @engine
+def test_a_configuration_that_is_broken_is_not_overwritten(project: Path, docker_config: Path) -> None:
+    say_who(project)
+    broken = '{"auths": {"quay.io": {"auth": "YTpi"}},'
+    (docker_config / "config.json").write_text(broken)
+
+    outcome = run(project, ["authenticate"])
+
+    assert outcome.code == 1
+    assert "it is no JSON [docker-config]" in outcome.stderr
+    assert (docker_config / "config.json").read_text() == broken
+
+
+@engine
 def test_a_helper_that_prints_what_it_is_given_gives_nothing_away(
     project: Path, docker_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

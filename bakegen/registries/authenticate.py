@@ -36,7 +36,11 @@ class State:
 def log_in(
     logins: Sequence[Login], environment: Environment, root: Path, done: Callable[[str], None] = lambda _: None
 ) -> list[State]:
-    """Log in to each registry; `done` is called with each host. Raises `BakegenError` if there is no docker."""
+    """Log in to each registry; `done` is called with each host.
+
+    Raises `BakegenError` if there is no docker, or if its configuration cannot be read: it would be overwritten, with
+    all other logins.
+    """
     found: dict[str, Credentials] = {}
     states: dict[str, State] = {}
     with ending_on_signals():
@@ -48,6 +52,7 @@ def log_in(
         if found:
             try:
                 require_docker()
+                read_docker_config()
             except BakegenError as error:
                 known = [problem for state in states.values() for problem in state.problems]
                 raise BakegenError([*known, *error.problems]) from None
