@@ -370,6 +370,12 @@ def test_what_a_registry_answers_is_judged(result: Result, state: str, fix: str)
     assert state_and_fix(facts, "registry quay.io") == (state, fix)
 
 
+def test_no_registry_steers_the_terminal() -> None:
+    asked = Asked("quay.io", "https://quay.io/v2/", Answer("failing", "it asks for a login by \x1b[31mBasic"))
+
+    assert "by \\x1b[31mBasic" in finding(replace(WELL, registries=(asked,)), "registry quay.io").found
+
+
 def test_the_plugin_matters_only_to_those_who_push_readmes() -> None:
     wanting = replace(WELL, needs=replace(NEEDS, readmes=True))
     having = replace(wanting, docker=replace(DOCKER, plugins={"pushrm": "1.9.0"}))

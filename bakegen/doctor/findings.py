@@ -18,6 +18,7 @@ from bakegen.docker.attributes import OLDEST_BUILDX
 from bakegen.docker.platforms import Platform
 from bakegen.doctor.builder import Builder, Node, node_for, way_of
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
+from bakegen.errors import printable
 from bakegen.output import RECORDS, Changes
 
 State = Literal["ok", "warning", "error"]
@@ -63,7 +64,7 @@ def judge(facts: Facts) -> list[Finding]:
     engine = _engine(facts, client)
     buildx = _buildx(facts, client)
     builders = [_builder(facts, site, engine, buildx) for site in facts.sites]
-    return [
+    findings = (
         client,
         engine,
         _disk(facts, engine),
@@ -74,7 +75,8 @@ def judge(facts: Facts) -> list[Finding]:
         *_registries(facts),
         *_pushrm(facts, client, engine),
         *_outputs(facts),
-    ]
+    )
+    return [replace(one, found=printable(one.found)) for one in findings]
 
 
 # --- docker ---
