@@ -179,18 +179,18 @@ RUN = "  $ docker run --rm --network=none --platform=linux/ppc64le acme/app:1 ap
 @pytest.mark.parametrize(
     ("declared", "said", "told"),
     [
-        ({}, Said(0, ""), []),
-        ({}, Said(2, "oh\nno\n"), ["expected exit code 0, got 2", "it printed:", "  oh", "  no"]),
-        ({"exit": 2}, Said(2, ""), []),
-        ({"exit": 2}, Said(0, ""), ["expected exit code 2, got 0", "it printed nothing"]),
-        ({}, Said(None, "a"), ["it was still running after 5 seconds, and was stopped", "it printed:", "  a"]),
-        ({"output": "3.9."}, Said(0, "Python 3.9.1"), []),
-        ({"output": "3.9."}, Said(0, "Python 3.91"), ['expected it to print "3.9."', "it printed:", "  Python 3.91"]),
-        ({"output": "a", "exit": 1}, Said(0, "\n"), ["expected exit code 1, got 0", 'expected it to print "a"', "it printed nothing"]),
-        ({"matches": "^b+$"}, Said(0, "a\nbb\nc"), []),
-        ({"matches": "^b$"}, Said(0, "a\nbb"), ["expected it to print what matches ^b$", "it printed:", "  a", "  bb"]),
-        ({"output": "é\x1b"}, Said(0, "\x1b]0;title\x07\x1b[2J\r\u202e"), ['expected it to print "é\\x1b"', "it printed:", "  \\x1b]0;title\\x07\\x1b[2J", "  \\u202e"]),
-        ({}, Said(1, "exec /bin/app: exec format error"), ["expected exit code 0, got 1", "this engine cannot run programs for linux/ppc64le; where it may, `docker run --privileged --rm tonistiigi/binfmt --install all` teaches it to", "it printed:", "  exec /bin/app: exec format error"]),
+        ({}, Said(0, ("",)), []),
+        ({}, Said(2, ("oh\nno\n",)), ["expected exit code 0, got 2", "it printed:", "  oh", "  no"]),
+        ({"exit": 2}, Said(2, ("",)), []),
+        ({"exit": 2}, Said(0, ("",)), ["expected exit code 2, got 0", "it printed nothing"]),
+        ({}, Said(None, ("a",)), ["it was still running after 5 seconds, and was stopped", "it printed:", "  a"]),
+        ({"output": "3.9."}, Said(0, ("Python 3.9.1",)), []),
+        ({"output": "3.9."}, Said(0, ("Python 3.91",)), ['expected it to print "3.9."', "it printed:", "  Python 3.91"]),
+        ({"output": "a", "exit": 1}, Said(0, ("\n",)), ["expected exit code 1, got 0", 'expected it to print "a"', "it printed nothing"]),
+        ({"matches": "^b+$"}, Said(0, ("a\nbb\nc",)), []),
+        ({"matches": "^b$"}, Said(0, ("a\nbb",)), ["expected it to print what matches ^b$", "it printed:", "  a", "  bb"]),
+        ({"output": "é\x1b"}, Said(0, ("\x1b]0;title\x07\x1b[2J\r\u202e",)), ['expected it to print "é\\x1b"', "it printed:", "  \\x1b]0;title\\x07\\x1b[2J", "  \\u202e"]),
+        ({}, Said(1, ("exec /bin/app: exec format error",)), ["expected exit code 0, got 1", "this engine cannot run programs for linux/ppc64le; where it may, `docker run --privileged --rm tonistiigi/binfmt --install all` teaches it to", "it printed:", "  exec /bin/app: exec format error"]),
     ],
 )  # fmt: skip
 def test_what_a_command_gives_is_compared(declared: Mapping[str, Any], said: Said, told: Sequence[str]) -> None:
@@ -200,18 +200,33 @@ def test_what_a_command_gives_is_compared(declared: Mapping[str, Any], said: Sai
 
 
 def test_only_the_end_of_a_long_output_is_shown() -> None:
-    found = lines(check(run=("app",), output="nowhere"), Evidence(1, Said(0, "x\n" * 50 + "y" * 999)))
+    found = lines(check(run=("app",), output="nowhere"), Evidence(1, Said(0, ("x\n" * 50 + "y" * 999,))))
 
     assert found[1] == "  the last 20 lines that it printed:"
     assert found[2:21] == ["    x"] * 19
     assert found[21] == f"    {'y' * 300}…"
 
 
+@pytest.mark.parametrize("declared", [{"output": "left out"}, {"matches": "left"}, {"matches": "(?s)begin.*end"}])
+def test_what_is_not_printed_is_not_found_where_something_is_left_out(declared: Mapping[str, Any]) -> None:
+    found = lines(check(run=("app",), **declared), Evidence(1, Said(0, ("begin", "end"), 7)))
+
+    assert found[0].startswith("  expected it to print ")
+    assert found[2:-1] == ["    begin", "    … 7 bytes left out …", "    end"]
+
+
+@pytest.mark.parametrize("word", ["begin", "end"])
+def test_the_beginning_and_the_end_of_a_long_output_are_looked_at(word: str) -> None:
+    said = Said(0, ("begin", "end"), 7)
+
+    assert lines(check(run=("app",), output=word, matches=f"^{word}$"), Evidence(1, said)) == []
+
+
 def test_the_command_to_repeat_it_is_that_of_a_shell() -> None:
     declared = check(run=("sh", "-c", "echo $HOME 'x'"), entrypoint="", exit=1)
     registered = Image("sha256:1", ("acme/app:1",), {"linux/ppc64le": "sha256:2"})
 
-    assert lines(declared, Evidence(1, Said(0, "")), registered)[-1] == (
+    assert lines(declared, Evidence(1, Said(0, ("",))), registered)[-1] == (
         "  $ docker run --rm --network=none --platform=linux/ppc64le --entrypoint= acme/app@sha256:2"
         """ sh -c 'echo $HOME '"'"'x'"'"''"""
     )
@@ -222,7 +237,7 @@ def test_a_pattern_that_takes_for_ever_is_stopped() -> None:
     limits = Limits()
     case = Case("app", "linux/amd64", Image("sha256:1", ("acme/app:1",)), (declared,))
     with limits:
-        result = judge(case, declared, Evidence(1, Said(0, "a" * 60 + "b")), limits)
+        result = judge(case, declared, Evidence(1, Said(0, ("a" * 60 + "b",))), limits)
 
     assert "takes more than 5 seconds" in result.failures[0].lines[0]
 
@@ -287,14 +302,11 @@ def test_what_is_printed_is_kept_within_bounds(parts: Sequence[bytes]) -> None:
     for part in parts:
         output.add(part)
         assert len(output._head) + len(output._tail) <= 3 * KEPT + len(part)
-    text = output.text()
+    said = output.said(0)
 
-    if len(everything) <= 2 * KEPT:
-        assert text == everything.decode(errors="replace")
-    else:
-        assert f"\n… {len(everything) - 2 * KEPT} bytes left out …\n" in text
-        assert text.startswith(everything[: KEPT - 4].decode(errors="replace")[:-4])
-        assert text.endswith(everything[-KEPT:].decode(errors="replace")[4:])
+    kept = [everything] if len(everything) <= 2 * KEPT else [everything[:KEPT], everything[-KEPT:]]
+    assert said.parts == tuple(part.decode(errors="replace") for part in kept)
+    assert said.left_out == len(everything) - sum(map(len, kept))
 
 
 # --- reports ---

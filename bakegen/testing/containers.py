@@ -40,7 +40,13 @@ class Said:
     """What a command in a container printed, on both streams, and its exit code; None if it had to be stopped."""
 
     code: int | None
-    text: str
+    parts: tuple[str, ...]  # all of it; or the beginning and the end, if too much was printed
+    left_out: int = 0  # bytes between the two
+
+    @property
+    def text(self) -> str:
+        """What was printed, as people are told."""
+        return f"\n… {self.left_out} bytes left out …\n".join(self.parts)
 
 
 class Docker:
@@ -128,9 +134,9 @@ class Docker:
                 code = process.wait(max(0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
-                return Said(None, output.text())
+                return output.said(None)
         # Of a program that cannot be started, docker itself ends with 1; the container knows better.
-        return Said(self.inspect(container)["State"]["ExitCode"] if code else 0, output.text())
+        return output.said(self.inspect(container)["State"]["ExitCode"] if code else 0)
 
     def inspect(self, container: str) -> Any:
         """Return all that docker knows of a container, with the size of its image."""
@@ -220,10 +226,10 @@ class _Output:
         if len(self._tail) > 2 * KEPT:
             self._cut()
 
-    def text(self) -> str:
+    def said(self, code: int | None) -> Said:
         self._cut()
-        between = f"\n… {self._dropped} bytes left out …\n".encode() if self._dropped else b""
-        return bytes(self._head + between + self._tail).decode(errors="replace")
+        parts = (self._head, self._tail) if self._dropped else (self._head + self._tail,)
+        return Said(code, tuple(part.decode(errors="replace") for part in parts), self._dropped)
 
     def _cut(self) -> None:
         surplus = max(0, len(self._tail) - KEPT)

@@ -110,16 +110,16 @@ def _mismatches(check: Check, said: Said, limits: Limits) -> Iterator[str]:
         yield f"it was still running after {check.timeout} seconds, and was stopped"
     elif said.code != check.exit:
         yield f"expected exit code {check.exit}, got {said.code}"
-    if check.output is not None and check.output not in said.text:
+    if check.output is not None and not any(check.output in part for part in said.parts):
         yield f'expected it to print "{check.output}"'
-    if check.matches is not None and (mistake := _match_mistake(check.matches, said.text, limits)):
+    if check.matches is not None and (mistake := _match_mistake(check.matches, said.parts, limits)):
         yield mistake
 
 
-def _match_mistake(pattern: str, text: str, limits: Limits) -> str:
+def _match_mistake(pattern: str, parts: Sequence[str], limits: Limits) -> str:
     limits.start()
     try:
-        found = compiled(pattern).search(text)
+        found = any(map(compiled(pattern).search, parts))
     except TooExpensiveError:
         return f"the regular expression {pattern} takes more than {SECONDS} seconds to look for; make it simpler"
     finally:
