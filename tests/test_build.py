@@ -209,6 +209,9 @@ def test_without_a_selection_it_says_what_there_is(project: Path, words: Sequenc
         (["alpine", "--platform", "linux/arm64"], 1, "it is for linux/amd64"),
         (["base", "--load"], 1, "nothing to load"),
         (["runtime", "--load"], 1, "choose one, --platform linux/amd64"),
+        (["runtime", "--metadata-file", "missing/made.json"], 1, "there is no folder for it [cannot-write]"),
+        (["runtime", "--metadata-file", "manifest"], 1, "manifest: it is there already, and no file [cannot-write]"),
+        (["runtime", "--metadata-file", "x" * 300], 1, "File name too long [cannot-write]"),
     ],
 )
 def test_what_cannot_be_built_is_said_before(project: Path, words: Sequence[str], code: int, message: str) -> None:
@@ -410,6 +413,9 @@ def test_metadata_is_kept_where_asked_and_bake_is_told_more(family: tuple[Path, 
     assert done.stdout.splitlines()[1].split()[:2] == [f"{image}_base_plain", "-"]
     assert done.stdout.splitlines()[1].split()[4] == "built"
     assert tags_in(registry, image) == set()
+
+    nothing_built = bakegen(root, *words, "--", "--print")
+    assert json.loads(nothing_built.stdout)["group"], "the metadata of the build before is no news"
 
 
 def processes(word: str) -> list[int]:

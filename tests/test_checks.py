@@ -404,6 +404,9 @@ def test_rows_hold_all_that_is_known() -> None:
         (["hidden"], 1, "there is nothing to test: app_hidden_python3-8, app_hidden_python3-9 are not published"),
         (["app", "--platform", "linux/s390x"], 1, "nothing of what is selected is for linux/s390x"),
         (["nonsense"], 1, "[unknown-selector]"),
+        (["app", "--junit", "manifest"], 1, "manifest: it is there already, and no file [cannot-write]"),
+        (["app", "--junit", "manifest/app.yml/x.xml"], 1, "x.xml: there is no folder for it [cannot-write]"),
+        (["app", "--junit", "x" * 300], 1, "File name too long [cannot-write]"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_tested_is_said_before(root: Path, words: Sequence[str], code: int, message: str) -> None:

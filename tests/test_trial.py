@@ -196,6 +196,16 @@ def test_a_file_that_one_platform_lacks_is_found_and_its_repair_passes_everywher
     assert family.test()[:2] == (0, ALL_PASSED)
 
 
+def test_results_are_shown_even_if_the_disk_refuses_them(family: Family) -> None:
+    family.build("--load", "--platform", HOST)
+
+    code, found, told = family.test("--platform", HOST, "--junit", "/proc/results.xml")
+
+    assert code == 1
+    assert found == [(HOST, check, "passed") for check in CHECKS]
+    assert told.endswith("cannot write /proc/results.xml: No such file or directory [cannot-write]\n")
+
+
 def test_what_the_engine_does_not_have_is_pulled_and_goes_again(family: Family) -> None:
     family.env = {
         f"{family.image.replace('-', '_').upper()}_VERSION": "9.9",

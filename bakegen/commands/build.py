@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bakegen.commands.options import Command, Selectors, TextFormat
+from bakegen.commands.options import Command, Selectors, TextFormat, output_file
 from bakegen.commands.selection import selectors_in
 from bakegen.console import is_quiet, print_json, print_lines, say, warn
 
@@ -68,7 +68,7 @@ def build(
 
     if push and load:
         context.fail("--push and --load exclude each other")
-    kept = (context.obj / metadata_file).absolute() if metadata_file else None
+    kept = output_file(context, metadata_file)
     with ExitStack() as questions:  # docker takes its time to answer: meanwhile, the project is read and rendered
         version = None if dry_run else questions.enter_context(ask_version())
         project = load_project(find_root(context.obj))

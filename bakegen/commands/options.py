@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import typer.core
 
 from bakegen.console import be_quiet
+from bakegen.errors import fail
 
 
 class Command(typer.core.TyperCommand):
@@ -53,3 +56,27 @@ Images = Annotated[
 Selectors = Annotated[
     list[str] | None, typer.Argument(metavar="[SELECTOR]...", help="What to pick, such as runtime python=3.9.")
 ]
+
+
+def output_file(context: typer.Context, named: Path | None) -> Path | None:
+    """Return where a result is to be written, None if nowhere; raises `BakegenError` if that cannot be.
+
+    Rather now than when the work of an hour is done.
+    """
+    if named is None:
+        return None
+    file: Path = (context.obj / named).absolute()
+    why, hint = "", "name another place"
+    try:
+        is_file = file.is_file()
+        if not file.parent.is_dir():
+            why, hint = "there is no folder for it", "make the folder first"
+        elif not is_file and os.path.lexists(file):
+            why = "it is there already, and no file"
+        elif not os.access(file if is_file else file.parent, os.W_OK):
+            why = "Permission denied"
+    except OSError as error:
+        why = error.strerror
+    if why:
+        raise fail("cannot-write", f"cannot write {file}: {why}", hint=hint)
+    return file

@@ -94,12 +94,12 @@ class History:
 
 
 def summary(platforms: Mapping[str, Sequence[str]], metadata: Path, told: History, tags: Tags) -> list[Row]:
-    """Return a row for each target that bake says it has built."""
+    """Return a row for each target that bake says it has built; the file may be one of an earlier build, too."""
     try:
         known = json.loads(metadata.read_bytes())
     except (OSError, ValueError):  # it holds nothing, or bake was told to do something else than to build
         return []
-    names = [name for name in platforms if name in known]
+    names = [name for name in platforms if name in known and name in told.builds]
     # Bake names no tags for what several nodes have built.
     unnamed = any("containerimage.digest" in known[name] and "image.name" not in known[name] for name in names)
     read = tags() if unnamed else {}
