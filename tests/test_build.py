@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -418,18 +419,17 @@ def test_metadata_is_kept_where_asked_and_bake_is_told_more(family: tuple[Path, 
     assert json.loads(nothing_built.stdout)["group"], "the metadata of the build before is no news"
 
 
-def processes(word: str) -> list[int]:
-    """The processes of this machine that run something with `word`, those in containers included."""
-    found = []
+def commands() -> Iterator[tuple[int, list[str]]]:
+    """The processes of this machine, those in containers included, and their words."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if word.encode() in words:
-                found.append(int(folder.name))
-    return found
+            with suppress(OSError):
+                yield int(folder.name), (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+
+
+def processes(word: str) -> list[int]:
+    """The processes that run something with `word`."""
+    return [number for number, words in commands() if word in words]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -437,6 +437,45 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+class Interrupted:
+    """A push that takes ten minutes, in a process group of its own."""
+
+    def __init__(self, family: tuple[Path, str], scratch: Path) -> None:
+        root, self.image = family
+        self.sleep = f"{600 + os.getpid() % 100}.{time.monotonic_ns()}"
+        template = root / "templates" / "Dockerfile.j2"
+        template.write_text(f"{template.read_text()}RUN sleep {self.sleep}\n")
+        assert bakegen(root, "generate").returncode == 0
+        scratch.mkdir()
+        self.root, self.scratch, self.before = root, scratch, tree(root)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bakegen", "build", "runtime", "plain", "--push", "--platform", HOST],
+            cwd=root,
+            env={**os.environ, "TMPDIR": str(scratch)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def plugins(self) -> list[int]:
+        """The processes that are bake itself."""
+        mine = [(number, words) for number, words in commands() if any(str(self.scratch) in word for word in words)]
+        return [number for number, words in mine if words[0].endswith("docker-buildx")]
+
+    def end(self, number: signal.Signals, registry: str, *, to_group: bool = False) -> None:
+        """Interrupt it; nothing is left, and nothing comes later."""
+        (os.killpg if to_group else os.kill)(self.process.pid, number)
+        printed, _ = self.process.communicate(timeout=60)
+
+        assert self.process.returncode == 128 + number, printed
+        assert self.plugins() == []
+        wait_for(lambda: not processes(self.sleep), 30)
+        assert list(self.scratch.iterdir()) == []
+        assert tree(self.root) == self.before
+        assert tags_in(registry, self.image) == set()
 
 
 @engine
@@ -447,34 +486,22 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 def test_an_interrupt_stops_bake_and_leaves_nothing(
     family: tuple[Path, str], registry: str, tmp_path: Path, number: signal.Signals, to_group: bool
 ) -> None:
-    root, image = family
-    unique = f"{600 + os.getpid() % 100}.{time.monotonic_ns()}"
-    template = root / "templates" / "Dockerfile.j2"
-    template.write_text(f"{template.read_text()}RUN sleep {unique}\n")
-    assert bakegen(root, "generate").returncode == 0
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    before = tree(root)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bakegen", "build", "runtime", "plain", "--push", "--platform", HOST],
-        cwd=root,
-        env={**os.environ, "TMPDIR": str(scratch)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for(lambda: bool(processes(unique)) or process.poll() is not None)
-    assert any(scratch.iterdir())
+    build = Interrupted(family, tmp_path / "scratch")
+    wait_for(lambda: bool(processes(build.sleep)) or build.process.poll() is not None)
+    assert any(build.scratch.iterdir())
 
-    (os.killpg if to_group else os.kill)(process.pid, number)
-    printed, _ = process.communicate(timeout=60)
+    build.end(number, registry, to_group=to_group)
 
-    assert process.returncode == 128 + number, printed
-    wait_for(lambda: not processes(unique), 30)
-    assert list(scratch.iterdir()) == []
-    assert tree(root) == before
-    assert tags_in(registry, image) == set()
+
+@engine
+def test_an_interrupt_stops_a_bake_that_is_just_beginning(
+    family: tuple[Path, str], registry: str, tmp_path: Path
+) -> None:
+    """Docker then loses sight of its plugin, which would go on and push."""
+    build = Interrupted(family, tmp_path / "scratch")
+    wait_for(lambda: bool(build.plugins()) or build.process.poll() is not None)
+
+    build.end(signal.SIGTERM, registry)
 
 
 @engine

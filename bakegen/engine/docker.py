@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from bakegen.docker.attributes import OLDEST_BUILDX
 from bakegen.errors import BakegenError, fail
 
 _PATIENCE = 15  # seconds that a build gets to stop
+_STARTING = 5  # seconds that bake may take to read its file
 _COMPLAINT = re.compile(r"^\s*error:\s*(.+)", re.IGNORECASE | re.MULTILINE)
 _USABLE = re.compile(r"^Status:\s*(running|inactive|stopped)", re.MULTILINE)
 _HINTS = {  # what docker says -> what helps
@@ -183,7 +184,7 @@ def ending_on_signals() -> Iterator[None]:
 def run_bake(command: Sequence[str], root: Path, bake_file: Path, environment: Mapping[str, str]) -> int:
     """Run bake in `root` with the bake file on its standard input, its progress for all to see; return its exit code.
 
-    Whatever interrupts us stops it first.
+    Whatever interrupts us stops it first. The bake file is ours to change then.
     """
     with (
         bake_file.open("rb") as content,
@@ -193,6 +194,13 @@ def run_bake(command: Sequence[str], root: Path, bake_file: Path, environment: M
             code = process.wait()
         finally:
             if process.poll() is None:
+                _ignore_signals()
+                # Docker that is interrupted while its plugin begins loses it, and that would build to the end. But a
+                # bake that finds nothing to read ends by itself. The place up to where it has read is ours, too.
+                os.truncate(bake_file, 0)
+                if not os.lseek(content.fileno(), 0, os.SEEK_CUR):
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(_STARTING)
                 _stop(process.send_signal, process)
     return code if code >= 0 else 128 - code
 
@@ -235,10 +243,14 @@ def _stop(send: Callable[[int], None], process: subprocess.Popen[Any]) -> None:
 
     `send` sends it, or all of its group, a signal.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    _ignore_signals()
     send(signal.SIGINT)
     try:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
         send(signal.SIGKILL)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
