@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -276,6 +277,27 @@ def test_what_the_disk_refuses_is_told(tmp_path: Path) -> None:
     assert outcome.code == 1
     assert "[cannot-write]" in outcome.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["manifest", "templates", "templates/server/a.Dockerfile.j2"])
+def test_an_interrupt_leaves_nothing(tmp_path: Path, number: signal.Signals, moment: str) -> None:
+    words = [sys.executable, "-m", "bakegen", "init", "server", "--releases", "a,b"]
+    code = 0
+    for attempt in range(10):
+        if code:
+            break
+        root = tmp_path / str(attempt)  # in the one before, it was over before it got the signal
+        root.mkdir()
+        process = subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True)
+        while not (root / moment).exists() and process.poll() is None:
+            pass
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+        code = process.returncode
+
+    assert code == 128 + number, told
+    assert not list(root.iterdir())
 
 
 # --- what docker makes of it ---

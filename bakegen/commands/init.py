@@ -35,6 +35,7 @@ def init(
     --releases "runtime,cudnn(gpu),devel" makes three releases on an unpublished base; cudnn is only for distributions
     that say gpu: true. Without it, the family is a single image.
     """
+    from bakegen.engine.docker import ending_on_signals
     from bakegen.engine.words import MisuseError
     from bakegen.errors import BakegenError
     from bakegen.paths import find_root
@@ -51,7 +52,8 @@ def init(
     except BakegenError:  # there is no project yet
         root = context.obj.resolve()
     try:
-        written = write_family(root, first_files(image, wanted, registry), say_waiting)
+        with ending_on_signals():
+            written = write_family(root, first_files(image, wanted, registry), say_waiting)
     except BakegenError:
         say("nothing was written")
         raise

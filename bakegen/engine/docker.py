@@ -23,6 +23,7 @@ from bakegen.bake.buildx import COMMANDS, Buildx, buildx_of, find_buildx
 from bakegen.docker.attributes import OLDEST_BUILDX
 from bakegen.errors import BakegenError, fail
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 15  # seconds that a build gets to stop
 _STARTING = 5  # seconds that bake may take to read its file
 _COMPLAINT = re.compile(r"^\s*error:\s*(.+)", re.IGNORECASE | re.MULTILINE)
@@ -173,12 +174,22 @@ def ending_on_signals() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, end) for number in _ENDING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def holding_signals() -> Iterator[None]:
+    """Let signals that end this program wait until the block is over; no program may be started in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_bake(command: Sequence[str], root: Path, bake_file: Path, environment: Mapping[str, str]) -> int:
@@ -252,5 +263,5 @@ def _stop(send: Callable[[int], None], process: subprocess.Popen[Any]) -> None:
 
 
 def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)

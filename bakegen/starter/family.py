@@ -16,6 +16,7 @@ from stat import S_ISLNK
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bakegen.docker.references import is_repository
+from bakegen.engine.docker import holding_signals
 from bakegen.engine.words import MisuseError
 from bakegen.errors import BakegenError, Position, Problem, fail, printable
 from bakegen.manifest.load import variable_prefix
@@ -130,11 +131,12 @@ def _undone_on_failure() -> Iterator[list[Path]]:
     try:
         yield made
     except BaseException:
-        for path in reversed(made):
-            if path.is_dir():
-                path.rmdir()
-            else:
-                path.unlink()
+        with holding_signals():
+            for path in reversed(made):
+                if path.is_dir():
+                    path.rmdir()
+                else:
+                    path.unlink()
         raise
 
 
@@ -142,9 +144,10 @@ def _write_new(root: Path, path: str, text: str, made: list[Path]) -> None:
     try:
         for folder in reversed(list(folders_of(path))):
             if not (root / folder).is_dir():
-                (root / folder).mkdir()
-                made.append(root / folder)
-        with (root / path).open("x", encoding="utf-8") as file:
+                with holding_signals():
+                    (root / folder).mkdir()
+                    made.append(root / folder)
+        with holding_signals(), (root / path).open("x", encoding="utf-8") as file:
             made.append(root / path)
             file.write(text)
     except OSError as error:
