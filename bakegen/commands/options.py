@@ -76,7 +76,7 @@ def output_file(context: typer.Context, named: Path | None) -> Path | None:
         elif not os.access(file if is_file else file.parent, os.W_OK):
             why = "Permission denied"
     except OSError as error:
-        why = error.strerror
+        why = error.strerror or "it cannot be looked at"
     if why:
         raise fail("cannot-write", f"cannot write {file}: {why}", hint=hint)
     return file
