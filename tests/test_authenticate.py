@@ -164,6 +164,22 @@ def test_a_busy_registry_is_asked_again_and_a_refusal_is_not(
     assert (len(server.requests) > 2) == (result == "failing" or code == 0)
 
 
+def test_registries_are_asked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    both = threading.Barrier(2, timeout=60)
+
+    def answer(_: Request) -> Reply:
+        both.wait()
+        return Reply()
+
+    with serving(answer) as server:
+        hosts = [server.host, f"127.0.0.1:{server.port}"]
+        root = make(tmp_path / "project", *(f'"{host}/app"' for host in hosts))
+        outcome = run(root, ["authenticate", "--check"])
+
+    assert rows(outcome) == [(host, "-", "no login needed") for host in hosts]
+
+
 @engine
 def test_no_engine_is_needed_where_there_is_tls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, docker_config: Path

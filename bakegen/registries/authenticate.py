@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from bakegen.engine.asking import asking
+from bakegen.engine.asking import Asker, asking
 from bakegen.engine.docker import ending_on_signals, require_docker
 from bakegen.errors import BakegenError, Problem, printable
 from bakegen.registries.answers import Answer, patiently, problem_of
 from bakegen.registries.credentials import Credentials, find_credentials
-from bakegen.registries.docker_config import read_docker_config
+from bakegen.registries.docker_config import DockerConfig, read_docker_config
 from bakegen.registries.docker_login import docker_login
 from bakegen.registries.environment import Environment
 from bakegen.registries.logins import Login
@@ -65,22 +66,17 @@ def log_in(
 
 
 def check(logins: Sequence[Login], done: Callable[[str], None] = lambda _: None) -> list[State]:
-    """Ask each registry whether it takes the login that docker has stored; `done` is called with each host.
+    """Ask all registries at once whether they take the login that docker has stored; `done` is called with each host.
 
     Raises `BakegenError` if docker's configuration cannot be read.
     """
     config = read_docker_config()
     states = []
     with ending_on_signals(), asking(_PATIENCE) as ask:
-        for login in logins:
-            try:
-                stored = config.stored(login.server, ask)
-                answer = patiently(lambda: probe(login.kind.api or login.host, stored))  # noqa: B023 - it is asked here
-                state = _state(login, stored.user if stored else "", answer)
-            except BakegenError as error:
-                state = State(login, "", "failed", error.problems)
+        for asked in [ask.begin(partial(_check, login, config, ask)) for login in logins]:
+            state = asked.result()
             states.append(state)
-            done(f"{login.host}: {state.result}")
+            done(f"{state.login.host}: {state.result}")
     return states
 
 
@@ -89,6 +85,15 @@ def stop_if_any(states: Sequence[State]) -> None:
     problems = [problem for state in states for problem in state.problems]
     if problems:
         raise BakegenError(problems)
+
+
+def _check(login: Login, config: DockerConfig, ask: Asker) -> State:
+    try:
+        stored = config.stored(login.server, ask)
+    except BakegenError as error:
+        return State(login, "", "failed", error.problems)
+    answer = patiently(lambda: probe(login.kind.api or login.host, stored))
+    return _state(login, stored.user if stored else "", answer)
 
 
 def _log_in(login: Login, credentials: Credentials, hidden: set[str]) -> State:
