@@ -26,7 +26,8 @@ _UNREACHABLE = re.compile(
     rf"|{PLAIN_HTTP}|network is unreachable|no route to host",
     re.IGNORECASE,
 )
-_LASTING = re.compile(rf"x509|tls:|no such host|{PLAIN_HTTP}", re.IGNORECASE)
+# Docker waits for half a minute before it gives up.
+_LASTING = re.compile(rf"x509|tls:|no such host|timeout|deadline exceeded|{PLAIN_HTTP}", re.IGNORECASE)
 
 
 def docker_login(host: str, credentials: Credentials, hidden: Collection[str] = ()) -> Answer:
