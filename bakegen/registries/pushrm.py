@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bakegen.docker.references import registry_host
-from bakegen.engine.docker import ending_on_signals
+from bakegen.engine.docker import ending_on_signals, tell_docker
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.output import OutputFile, compare
 from bakegen.project import Project
@@ -133,10 +132,10 @@ def push(
     """
     hidden = {order.page.login.password for order in orders}
     refused = [_too_long(order.page, root) for order in orders]
-    if not all(refused):
-        require_pushrm()
     results = []
     with ending_on_signals():
+        if not all(refused):
+            require_pushrm()
         for order, too_long in zip(orders, refused, strict=True):
             problem = too_long or _push(order, environment, hidden)
             results.append(Result(order.page, "failed" if problem else "pushed", problem))
@@ -183,7 +182,7 @@ def _push(order: Order, environment: Environment, hidden: Collection[str]) -> Pr
     """Push one README. The plugin sees no secrets but those for its registry: its general ones would go to any."""
     values = {name: environment.get(ours) or "" for name, ours in order.variables.items()}
     kept = {name: value for name, value in os.environ.items() if name not in hidden and not _OWN.fullmatch(name)}
-    code, said = _run(order.command, {**kept, **values})
+    code, said = tell_docker(order.command, "", {**kept, **values})
     if code == 0:
         return None
     message = _message(said)
@@ -196,29 +195,6 @@ def _push(order: Order, environment: Environment, hidden: Collection[str]) -> Pr
         else f"{order.page.login.username} and {order.page.login.password}"
     )
     return order.page.login.problem("readme-refused", f"{order.page.repository} took no README: {message}", hint=hint)
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run a command; return its exit code and all that it said. Whatever interrupts us ends it and the plugin first.
-
-    Docker does not tell plugins to stop, so both are of one process group.
-    """
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=environment,
-        process_group=0,
-    ) as process:
-        try:
-            said, _ = process.communicate()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # it holds nothing that would have to be put away
-    return process.returncode, said
 
 
 def _message(said: str) -> str:
