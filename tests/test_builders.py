@@ -21,7 +21,7 @@ from test_engine import platforms_of, tags_in
 
 from bakegen.docker.drivers import DRIVERS, endpoint_mistake, option_mistake
 from bakegen.engine.builders import choose_builder, compare
-from bakegen.engine.instances import Instance, endpoint_at_hand
+from bakegen.engine.instances import Instance, endpoint_at_hand, read_instance
 from bakegen.errors import BakegenError
 from bakegen.manifest.load import load_manifest
 from bakegen.model import Builder, Manifest
@@ -83,6 +83,10 @@ def node(name: str, at: str = "unix:///here", platforms: str = "", **more: Any) 
         ("remote", "ssh://-oProxyCommand=reboot", False),
         ("remote", "ssh://-lroot@host", False),
         ("remote", "ssh://user:secret@host", False),
+        ("remote", "ssh://me@host/run/user/1000/buildkit-2/buildkitd.sock", True),
+        ("remote", "ssh://host/run/$(reboot)", False),
+        ("remote", "ssh://host/run/%3Breboot", False),
+        ("docker-container", "ssh://host/run/a;reboot", False),
         ("remote", "docker-container://buildkitd", False),
         ("remote", "unix:///a b", False),
         ("kubernetes", "", True),
@@ -636,6 +640,31 @@ def test_another_builder_can_be_named(source: str, root: Path, monkeypatch: pyte
 
     assert done.returncode == 0, done.stderr
     assert tags_in(registry, image_of(root)) == {"1.0", "latest"}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "",
+        "[]",
+        '{"Driver": "remote", "Nodes": [{}]}',
+        '{"Driver": "remote", "Nodes": [{"Name": "a", "Endpoint": "b", "Platforms": [{}]}]}',
+    ],
+)
+def test_what_buildx_does_not_keep_so_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    monkeypatch.setenv("BUILDX_CONFIG", str(tmp_path))
+    (tmp_path / "instances").mkdir()
+    (tmp_path / "instances" / "farm").write_text(kept)
+
+    with pytest.raises(BakegenError, match="is not what buildx keeps of a builder"):
+        read_instance("farm")
+
+
+def test_a_folder_of_buildx_that_is_none_holds_no_builders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BUILDX_CONFIG", str(tmp_path / "file"))
+
+    assert read_instance("farm") is None
 
 
 def test_showing_needs_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

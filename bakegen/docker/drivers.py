@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from bakegen.errors import did_you_mean
 
 _HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\])"
-# The host of ssh:// becomes a word of ssh's command line: it must never begin with a dash.
+# The host of ssh:// becomes a word of ssh's command line: it must never begin with a dash. The path becomes a word of a
+# shell over there, after its escapes are undone (BuildKit's connhelper/ssh): it must hold nothing that a shell acts on.
 _URLS = re.compile(
-    rf"tcp://{_HOST}:[0-9]+|unix:///[^\s?#]+|ssh://(?:[A-Za-z0-9_][A-Za-z0-9._-]*@)?{_HOST}(?::[0-9]+)?(?:/[^\s?#]+)?"
+    rf"tcp://{_HOST}:[0-9]+|unix:///[^\s?#]+|ssh://(?:[A-Za-z0-9_][A-Za-z0-9._-]*@)?{_HOST}(?::[0-9]+)?(?:/[\w./@+-]+)?",
+    re.ASCII,
 )
 _CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # the name of a docker context
 _SECRET = re.compile(r"//[^/@]*:[^/@]*@")

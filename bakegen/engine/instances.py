@@ -46,8 +46,15 @@ def read_instance(name: str) -> Instance | None:
     file = _folder() / "instances" / name
     try:
         content = json.loads(file.read_bytes())
-        return Instance(name, content["Driver"], tuple(content["Nodes"] or ()))
-    except FileNotFoundError:
+        nodes = tuple(content["Nodes"] or ())
+        for node in nodes:  # what it is asked for later
+            _ = (
+                node["Name"],
+                node["Endpoint"],
+                [(one["os"], one["architecture"]) for one in node.get("Platforms") or ()],
+            )
+        return Instance(name, content["Driver"], nodes)
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise fail(
