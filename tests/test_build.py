@@ -239,6 +239,7 @@ def test_one_platform_can_be_loaded(project: Path, monkeypatch: pytest.MonkeyPat
         ("Name: x\nError:   Cannot connect to the Docker daemon at unix:///x.", "Cannot connect", "systemctl start"),
         ('ERROR: no builder "x" found', 'no builder "x" found', "buildx ls"),
         ("ERROR: something else", "something else", "buildx inspect"),
+        ("unknown flag: --x\n\nUsage:  docker", "unknown flag: --x", "buildx inspect"),
         ("", "it says nothing", "buildx inspect"),
     ],
 )  # fmt: skip
@@ -247,6 +248,7 @@ def test_what_docker_complains_of_is_told_with_a_way_out(said: str, message: str
 
     assert problem.code == "no-docker"
     assert message in problem.message
+    assert "\n" not in problem.message
     assert hint in problem.hint
 
 

@@ -160,7 +160,7 @@ def require_daemon() -> None:
 def no_engine(said: str, what: str = "build here") -> BakegenError:
     """Return the error for what docker said of an engine that does not answer, and so cannot do `what`."""
     complaint = _COMPLAINT.search(said)
-    message = complaint[1] if complaint else said.strip() or "it says nothing"
+    message = complaint[1] if complaint else said.strip().partition("\n")[0] or "it says nothing"
     hint = next(
         (hint for words, hint in _HINTS.items() if words in message.lower()), "`docker buildx inspect` tells more"
     )
