@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import typer
 
-from bakegen.errors import Problem, format_problem
+from bakegen.errors import Problem, fail, format_problem
 
 _MARKS = {  # what a line of a problem begins with -> its colour
     re.compile(r"^( *\| +)(\^~*)$", re.MULTILINE): typer.colors.RED,
@@ -52,14 +52,13 @@ def warn(text: str) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print data as lines."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    """Print data as lines; raises `BakegenError` if they cannot be written."""
+    _print("".join(f"{line}\n" for line in lines))
 
 
 def print_json(data: Any) -> None:
-    """Print data as JSON."""
-    json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    """Print data as JSON; raises `BakegenError` if it cannot be written."""
+    _print(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:
@@ -112,3 +111,16 @@ def _show_line(text: str) -> None:
 
 def _shows_colours(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _print(text: str) -> None:
+    if not sys.stdout:  # it was closed before we began
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it has enough; typer ends the program
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again when it ends
+        raise fail("cannot-write", f"cannot write to standard output: {error.strerror}") from error

@@ -86,6 +86,21 @@ def test_quiet_is_for_one_run_only(project: Path) -> None:
     assert run(project, ["validate"]).stderr
 
 
+@pytest.mark.parametrize("words", [["list"], ["list", "--format", "json"]])
+def test_a_full_disk_is_told_and_closed_streams_are_not_written_to(project: Path, words: list[str]) -> None:
+    command = " ".join(bakegen("-C", str(project), *words))
+    full = subprocess.run(f"{command} >/dev/full", shell=True, text=True, capture_output=True, check=False)
+    closed = subprocess.run(f"{command} >&- 2>&-", shell=True, text=True, capture_output=True, check=False)
+    enough = subprocess.run(f"{command} | true", shell=True, text=True, capture_output=True, check=False)
+
+    assert (full.returncode, full.stderr) == (
+        1,
+        "cannot write to standard output: No space left on device [cannot-write]\n",
+    )
+    assert closed.returncode == 0
+    assert enough.stderr == ""
+
+
 PROGRESS = """
 from bakegen.console import progress
 with progress(2) as done:
