@@ -125,7 +125,3 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         )
         sys.exit(3)
     sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()

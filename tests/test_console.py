@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,14 @@ def test_a_full_disk_is_told_and_closed_streams_are_not_written_to(project: Path
     )
     assert closed.returncode == 0
     assert enough.stderr == ""
+
+
+def test_an_interrupt_while_python_reads_us_is_no_traceback() -> None:
+    interrupted = "import os, signal, sys; sys.meta_path.insert(0, type('', (), {'find_spec': lambda name, *_: "
+    interrupted += "os.kill(os.getpid(), signal.SIGINT) if name == 'bakegen.cli' else None})); import bakegen.__main__"
+    done = subprocess.run([sys.executable, "-c", interrupted], text=True, capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 PROGRESS = """
