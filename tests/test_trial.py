@@ -23,7 +23,7 @@ from harness import run
 from test_build import wait_for
 from test_engine import run as shell
 
-from bakegen.testing import images
+from bakegen.testing import containers, images
 from bakegen.testing.containers import LABEL
 
 pytestmark = pytest.mark.engine
@@ -419,6 +419,17 @@ def test_an_engine_that_is_not_there_is_told(family: Family) -> None:
     assert (code, found) == (1, [])
     assert "docker cannot run anything here: Cannot connect to the Docker daemon at unix:///nowhere" in told
     assert "[no-docker]" in told
+
+
+def test_an_engine_that_hangs_does_not_keep_us(tmp_path: Path, registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert registry
+    monkeypatch.setattr(containers, "_LAST", 1)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/silent.sock")
+        with containers.Docker() as docker:
+            assert docker.run
 
 
 def test_a_socket_that_may_not_be_used_is_told(family: Family) -> None:

@@ -24,6 +24,7 @@ from typing import IO, Any, Self, cast
 LABEL = "bakegen.test"
 KEPT = 64 * 1024  # bytes that are kept of the beginning of an output, and as many of its end
 _PATIENCE = 10  # seconds that a container gets to be made, when all ends
+_LAST = 60  # seconds that docker gets to remove what is left: an engine that hangs must not keep us
 _PROMPT = re.compile(r"^(?:error response from daemon|error|docker): ", re.IGNORECASE)
 
 
@@ -104,7 +105,11 @@ class Docker:
         It `makes` a container, or is one of the `last`, which clean up.
         """
         with self._started(command, stderr=subprocess.PIPE, makes=makes, last=last) as process:
-            out, err = process.communicate()
+            try:
+                out, err = process.communicate(timeout=_LAST if last else None)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise DockerError(f"no answer within {_LAST} seconds") from None
         if process.returncode:
             raise DockerError(_complaint(err.decode(errors="replace")))
         return out.decode(errors="replace")
