@@ -24,7 +24,7 @@ from bakegen.templating.limits import Limits
 from bakegen.testing.checks import Check, evaluate_checks
 from bakegen.testing.containers import KEPT, Said, _Output
 from bakegen.testing.images import Image, Lost
-from bakegen.testing.report import failure_lines, junit, result_rows
+from bakegen.testing.report import failure_blocks, junit, result_rows, text_rows
 from bakegen.testing.trial import Case, Evidence
 from bakegen.testing.verdict import Failure, Result, absent_result, judge, lost_result
 
@@ -170,7 +170,7 @@ def check(**own: Any) -> Check:
 def lines(declared: Check, evidence: Evidence, image: Image | None = None) -> list[str]:
     """What is told of one check of an image for ppc64le."""
     case = Case("app", "linux/ppc64le", image or Image("sha256:1", ("acme/app:1", "acme/app:2")), (declared,))
-    return list(failure_lines(judge(case, declared, evidence, Limits())))[1:]
+    return [line for block in failure_blocks([judge(case, declared, evidence, Limits())]) for line in block[1:]]
 
 
 RUN = "  $ docker run --rm --network=none --platform=linux/ppc64le acme/app:1 app"
@@ -284,12 +284,12 @@ def test_images_that_cannot_be_had_are_named() -> None:
     lost = lost_result("app", [Lost("acme/app:1", "is not in its registry"), Lost("acme/app:2", "cannot be looked up")])
     case = Case("app", "linux/arm64", Image("sha256:1", ("acme/app:3",)), ())
 
-    assert list(failure_lines(lost)) == [
+    assert next(failure_blocks([lost])) == [
         "FAILED app image",
         "  acme/app:1 is not in its registry",
         "  acme/app:2 cannot be looked up",
     ]
-    assert list(failure_lines(absent_result(case, "cannot be tested: no platform"))) == [
+    assert next(failure_blocks([absent_result(case, "cannot be tested: no platform")])) == [
         "FAILED app linux/arm64 image",
         "  no linux/arm64: acme/app:3 cannot be tested: no platform",
         "  --platform tests fewer platforms, --pull what the registry has",
@@ -370,11 +370,15 @@ def test_junit_has_a_case_for_each_platform_and_check() -> None:
     ]
 
 
-def test_junit_tells_several_images_of_a_target_apart() -> None:
-    found = [Result("app", "linux/amd64", "files", (reference,)) for reference in ("a:1", "b:1")]
+def test_several_images_of_a_target_are_told_apart() -> None:
+    failures = (Failure(("gone",)),)
+    found = [Result("app", "linux/amd64", "files", (reference,), 0, failures) for reference in ("a:1", "b:1")]
 
     names = [case.get("name") for case in ET.fromstring(junit(found)).iter("testcase")]
     assert names == ["linux/amd64 files a:1", "linux/amd64 files b:1"]
+    assert [block[0] for block in failure_blocks(found)] == [f"FAILED app {name}" for name in names]
+    assert [row["image"] for row in text_rows(found)] == ["a:1", "b:1"]
+    assert "image" not in text_rows(found[:1])[0]
 
 
 def test_rows_hold_all_that_is_known() -> None:

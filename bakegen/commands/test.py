@@ -63,15 +63,14 @@ def check_images(
     file = output_file(context, junit)
     results = run.carry_out(project, order, request, progress)
     refusal = _write(file, report.junit(results)) if file else ""
-    rows = report.result_rows(results)
     if form is TextFormat.json:
-        print_json(rows)
+        print_json(report.result_rows(results))
     else:
-        shown = [{column: "-" if row[column] is None else row[column] for column in report.COLUMNS} for row in rows]
-        print_lines(table(shown, report.COLUMNS))
-    failed = [result for result in results if result.failures]
-    for result in failed:
-        warn("\n" + "\n".join(report.failure_lines(result)))
+        rows = report.text_rows(results)
+        print_lines(table(rows, tuple(rows[0])))
+    failed = list(report.failure_blocks(results))
+    for lines in failed:
+        warn("\n" + "\n".join(lines))
     platforms = {name for names in order.platforms.values() for name in names}
     told = f"{count(len(results), 'check')} of {count(len(order.platforms), 'target')} on {count(len(platforms), 'platform')}"
     say(f"{told}: {len(failed)} failed" if failed else f"{told}: all passed")

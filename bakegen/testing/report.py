@@ -5,13 +5,13 @@ The XML is what the widely used schema of Jenkins accepts (xunit-plugin, junit-1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from bakegen.testing.verdict import Failure, Result
 
-COLUMNS = ("target", "platform", "check", "result", "seconds")
+_COLUMNS = ("target", "platform", "check", "result", "seconds")
 Row = dict[str, Any]
 
 
@@ -31,11 +31,23 @@ def result_rows(results: Iterable[Result]) -> list[Row]:
     ]
 
 
-def failure_lines(result: Result) -> Iterator[str]:
-    """Yield the lines that explain why a check has failed."""
-    yield f"FAILED {_title(result)}"
-    for failure in result.failures:
-        yield from (f"  {line}" for line in _failure_lines(failure))
+def text_rows(results: Sequence[Result]) -> list[Row]:
+    """Return a row for each result, for people; a first tag tells apart the images of a target that has several."""
+    several = _several_images(results)
+    rows = []
+    for result, row in zip(results, result_rows(results), strict=True):
+        shown = {column: "-" if row[column] is None else row[column] for column in _COLUMNS}
+        rows.append({**shown, "image": result.references[0]} if several else shown)
+    return rows
+
+
+def failure_blocks(results: Sequence[Result]) -> Iterator[list[str]]:
+    """Yield the lines that explain why a check has failed, for each that has."""
+    several = _several_images(results)
+    for result in results:
+        if result.failures:
+            lines = [f"  {line}" for failure in result.failures for line in _failure_lines(failure)]
+            yield [f"FAILED {result.target} {_name(result, several)}", *lines]
 
 
 def junit(results: Sequence[Result]) -> bytes:
@@ -43,13 +55,16 @@ def junit(results: Sequence[Result]) -> bytes:
     suites: dict[str, list[Result]] = {}
     for result in results:
         suites.setdefault(result.target, []).append(result)
+    several = _several_images(results)
     root = ET.Element("testsuites", {"name": "bakegen", **_sums(results)})
     for target, cases in suites.items():
         suite = ET.SubElement(root, "testsuite", {"name": _valid(target), **_sums(cases)})
-        several = len({case.references for case in cases if case.platform}) > 1
         for case in cases:
-            name = " ".join(filter(None, (case.platform, case.check, case.references[0] if several else "")))
-            attributes = {"name": _valid(name), "classname": _valid(target), "time": f"{case.seconds:.3f}"}
+            attributes = {
+                "name": _valid(_name(case, several)),
+                "classname": _valid(target),
+                "time": f"{case.seconds:.3f}",
+            }
             element = ET.SubElement(suite, "testcase", attributes)
             for failure in case.failures:
                 attributes = {"message": _valid(failure.lines[0]), "type": _valid(case.check)}
@@ -65,8 +80,19 @@ def _failure_lines(failure: Failure) -> Iterator[str]:
         yield f"$ {failure.command}"
 
 
-def _title(result: Result) -> str:
-    return " ".join(filter(None, (result.target, result.platform, result.check)))
+def _several_images(results: Iterable[Result]) -> set[str]:
+    """Return the targets whose tags lead to different images."""
+    images: dict[str, set[tuple[str, ...]]] = {}
+    for result in results:
+        if result.platform:
+            images.setdefault(result.target, set()).add(result.references)
+    return {target for target, found in images.items() if len(found) > 1}
+
+
+def _name(result: Result, several: Container[str]) -> str:
+    """Return what tells a result apart from others of its target."""
+    image = result.references[0] if result.target in several else ""
+    return " ".join(filter(None, (result.platform, result.check, image)))
 
 
 def _sums(results: Sequence[Result]) -> dict[str, str]:
