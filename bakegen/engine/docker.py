@@ -241,6 +241,8 @@ def tell_docker(command: Sequence[str], text: str, environment: Mapping[str, str
         finally:
             if process.poll() is None:
                 _stop(partial(os.killpg, process.pid), process)
+                with suppress(ProcessLookupError):  # a plugin that began just when docker ended
+                    os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, said.encode(errors="replace").decode()
 
 
