@@ -58,7 +58,8 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_json(data: Any) -> None:
     """Print data as JSON; raises `BakegenError` if it cannot be written."""
-    _print(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf") if sys.stdout else True
+    _print(json.dumps(data, indent=2, ensure_ascii=not is_unicode) + "\n")
 
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:
@@ -117,7 +118,8 @@ def _print(text: str) -> None:
     if not sys.stdout:  # it was closed before we began
         return
     try:
-        sys.stdout.write(text)
+        encoding = sys.stdout.encoding or "utf-8"  # an old locale may lack characters, which are spelt out then
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads it has enough; typer ends the program
         raise

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from harness import run
 
-TEN_LINES = Path(__file__).parent / "cases" / "ten-lines"
-WRONG = Path(__file__).parent / "errors" / "undefined-name"
+TESTS = Path(__file__).parent
+TEN_LINES = TESTS / "cases" / "ten-lines"
+WRONG = TESTS / "errors" / "undefined-name"
 
 
 @pytest.fixture
@@ -146,3 +147,20 @@ def test_changes_are_data_too(project: Path) -> None:
     assert drifted.code == 1
     assert changes["new"] == ["docker-bake.hcl"]
     assert changes["diff"].startswith("diff --git a/docker-bake.hcl b/docker-bake.hcl\nnew file mode 100644\n")
+
+
+@pytest.mark.parametrize("words", [["validate", "--format", "json"], ["validate", "--format", "github"]], ids=" ".join)
+def test_a_locale_without_the_characters_gets_them_spelt_out(words: list[str]) -> None:
+    project = TESTS / "errors" / "invalid-tag" / "unicode"
+    done = subprocess.run(
+        bakegen("-C", str(project), *words),
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "caf\\u00e9" in done.stdout if "json" in words else "caf\\xe9" in done.stdout
+    if "json" in words:
+        assert "café" in json.loads(done.stdout)[1]["message"]
