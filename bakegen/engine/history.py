@@ -9,6 +9,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,7 +91,10 @@ class History:
         folder.mkdir(parents=True, exist_ok=True)
         for node in instance.nodes if instance else ():
             content = {"Name": node["Name"], "Driver": instance.driver if instance else "", "Nodes": [node]}
-            (folder / str(node["Name"])).write_text(json.dumps(content), encoding="utf-8")
+            # Several threads ask at once, and each must find it whole.
+            part = self.folder / f"{node['Name']}.{threading.get_ident()}"
+            part.write_text(json.dumps(content), encoding="utf-8")
+            part.replace(folder / str(node["Name"]))
 
 
 def summary(platforms: Mapping[str, Sequence[str]], metadata: Path, told: History, tags: Tags) -> list[Row]:
