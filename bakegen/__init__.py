@@ -20,7 +20,7 @@ def load(root: str | PathLike[str] = ".") -> Graph:
     """Return the graph of the project at or above `root`; raises `bakegen.errors.BakegenError`."""
     from pathlib import Path  # `import bakegen` must cost nothing
 
-    from bakegen.paths import find_root
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
 
     return load_project(find_root(Path(root))).graph

@@ -168,6 +168,10 @@ class BakegenError(Exception):
         super().__init__("\n".join(f"{p.position or 'bakegen'}: {p.message} [{p.code}]" for p in self.problems))
 
 
+class MisuseError(Exception):
+    """The words of a command line make no sense."""
+
+
 class Collector:
     """Keeps the first problem at each place, since one mistake in a manifest shows in many targets and files."""
 

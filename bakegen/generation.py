@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bakegen import cache, output
+from bakegen.output import cache
+from bakegen.output import write as output
 
 if TYPE_CHECKING:  # what renders is loaded only if there is something to do
     from bakegen.project import Project
-    from bakegen.render.extent import Part
+    from bakegen.render.parts import Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,9 @@ def carry_out(root: Path, run: Run, waiting: Callable[[], None]) -> tuple[output
 
 def _render(root: Path, inputs: str, run: Run) -> tuple[output.Changes, Sequence[str]]:
     from bakegen.project import load_project
-    from bakegen.render.extent import PARTS, Extent
     from bakegen.render.files import render
     from bakegen.render.metadata import metadata, metadata_paths
+    from bakegen.render.parts import PARTS, Extent
 
     project = load_project(root)
     manifests: dict[str, output.OutputFile] = {}

@@ -12,15 +12,15 @@ from pathlib import Path
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
 from bakegen.errors import BakegenError, Position, Problem, fail
+from bakegen.expressions.evaluate import Evaluator
 from bakegen.graph.expand import Expansion, expand
 from bakegen.graph.graph import Graph
 from bakegen.graph.link import build_graph
 from bakegen.manifest.load import load_manifest, mentioned_files
-from bakegen.manifest.source import Source, load_source, read_text
-from bakegen.model import Manifest
-from bakegen.paths import MANIFESTS, TEMPLATES, leaves, path_mistake, relative
-from bakegen.resources import BAKE_TEMPLATE, resource
-from bakegen.templating.expressions import Evaluator
+from bakegen.manifest.model import Manifest
+from bakegen.source.paths import MANIFESTS, TEMPLATES, leaves, path_mistake, relative
+from bakegen.source.resources import BAKE_TEMPLATE, resource
+from bakegen.source.yaml import Source, load_source, read_text
 
 
 class TemplateLoader(BaseLoader):

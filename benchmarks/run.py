@@ -138,9 +138,9 @@ STAGES = (
     ("bakegen.render.files", "render", "render"),
     ("bakegen.render.files", "check_dockerfile", "check Dockerfiles"),
     ("bakegen.render.files", "_Renderer.bake_file", "bake"),
-    ("bakegen.output", "write", "output"),
-    ("bakegen.cache", "fingerprint", "remember"),
-    ("bakegen.cache", "remember", "remember"),
+    ("bakegen.output.write", "write", "output"),
+    ("bakegen.output.cache", "fingerprint", "remember"),
+    ("bakegen.output.cache", "remember", "remember"),
 )
 
 

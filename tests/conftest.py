@@ -8,7 +8,7 @@ import pytest
 from registries import GuardedRegistry, guarded
 from world import World, world
 
-from bakegen.bake.buildx import Buildx, find_buildx
+from bakegen.docker.buildx import Buildx, find_buildx
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bakegen.docker.attributes import ATTRIBUTES
-from bakegen.docker.platforms import KNOWN
 from bakegen.manifest.schema import manifest_schema
+from bakegen.spec.bake_attributes import ATTRIBUTES
+from bakegen.spec.platforms import KNOWN
 
 Schema = Mapping[str, Any]
 

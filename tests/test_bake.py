@@ -16,17 +16,18 @@ from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from bakegen.bake import hcl
-from bakegen.bake.buildx import Buildx, Names, read_with_buildx
-from bakegen.bake.file import BAKE_FILE, bake_model
 from bakegen.bake.hcl_reader import read_with_hcl2
+from bakegen.bake.model import BAKE_FILE, bake_model
+from bakegen.bake.print import Names, read_with_buildx
 from bakegen.bake.reading import Reading
 from bakegen.bake.verify import _attributes, judge, needed_buildx
+from bakegen.docker.buildx import Buildx
 from bakegen.errors import BakegenError
+from bakegen.expressions.evaluate import Scope
+from bakegen.expressions.text import replace_references
 from bakegen.graph.graph import Graph
-from bakegen.model import replace_references
 from bakegen.project import Project, load_project
-from bakegen.resources import BAKE_TEMPLATE
-from bakegen.templating.expressions import Scope
+from bakegen.source.resources import BAKE_TEMPLATE
 
 ROOT = TESTS.parent
 PROJECTS = [ROOT, *projects(TESTS / "cases", 1)]

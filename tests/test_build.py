@@ -22,9 +22,10 @@ from harness import run, tree
 from test_engine import make_project, platforms_of, tags_in
 from test_engine import run as shell
 
-from bakegen.engine.docker import no_engine
-from bakegen.engine.history import read_history
-from bakegen.engine.words import MisuseError, selectors_of
+from bakegen.build.history import read_history
+from bakegen.commands.axis_options import selectors_of
+from bakegen.docker.buildx import no_engine
+from bakegen.errors import MisuseError
 
 engine = pytest.mark.engine
 KEYS = ["release", "python", "distro", "cuda_version", "features"]

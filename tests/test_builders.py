@@ -19,12 +19,12 @@ from harness import Outcome, run
 from test_build import HOST, digest_of
 from test_engine import platforms_of, tags_in
 
-from bakegen.docker.drivers import DRIVERS, endpoint_mistake, option_mistake
-from bakegen.engine.builders import choose_builder, compare
-from bakegen.engine.instances import Instance, endpoint_at_hand, read_instance
+from bakegen.build.builders import choose_builder, compare
+from bakegen.docker.instances import Instance, endpoint_at_hand, read_instance
 from bakegen.errors import BakegenError
 from bakegen.manifest.load import load_manifest
-from bakegen.model import Builder, Manifest
+from bakegen.manifest.model import Builder, Manifest
+from bakegen.spec.builder_drivers import DRIVERS, endpoint_mistake, option_mistake
 
 engine = pytest.mark.engine
 

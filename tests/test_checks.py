@@ -16,11 +16,11 @@ from harness import run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakegen.bake.buildx import Buildx
 from bakegen.bake.environment import references_at_bake_time
-from bakegen.docker.sizes import size_in_bytes, size_text
+from bakegen.docker.buildx import Buildx
+from bakegen.expressions.limits import Limits
 from bakegen.project import Project, load_project
-from bakegen.templating.limits import Limits
+from bakegen.spec.sizes import size_in_bytes, size_text
 from bakegen.testing.checks import Check, evaluate_checks
 from bakegen.testing.containers import KEPT, Said, _Output
 from bakegen.testing.images import Image, Lost

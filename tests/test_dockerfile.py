@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bakegen.docker.dockerfile import DockerfileError, Reference, Use, parse_dockerfile, references
+from bakegen.spec.dockerfile import DockerfileError, Reference, Use, parse_dockerfile, references
 
 AMD64 = "linux/amd64"
 

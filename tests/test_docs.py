@@ -24,9 +24,9 @@ from typer import Typer
 
 from bakegen.cli import app
 from bakegen.errors import BakegenError
-from bakegen.graph.selectors import FIXED_KEYS
+from bakegen.graph.select import FIXED_KEYS
 from bakegen.manifest.schema import check_schema, manifest_schema
-from bakegen.manifest.source import Source, parse_source
+from bakegen.source.yaml import Source, parse_source
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -23,12 +23,12 @@ from harness import run, tree
 from registries import GuardedRegistry, free_port, wait_for
 from test_console import on_terminal
 
-from bakegen.bake.buildx import Buildx
+from bakegen.docker.buildx import Buildx
+from bakegen.docker.process import Reply, asking
 from bakegen.doctor.builder import Builder, Node, node_for, read_builder, way_of
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
 from bakegen.doctor.findings import Finding, judge
-from bakegen.engine.asking import Reply, asking
-from bakegen.output import Changes, lock
+from bakegen.output.write import Changes, lock
 from bakegen.registries.answers import Answer, Result
 
 engine = pytest.mark.engine

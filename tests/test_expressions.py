@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bakegen.errors import BakegenError
-from bakegen.manifest.source import parse_source
-from bakegen.templating.expressions import Condition, Evaluator, Expression, FreeText, Scope, Value, tree
+from bakegen.expressions.evaluate import Condition, Evaluator, Expression, FreeText, Scope, Value, tree
+from bakegen.source.yaml import parse_source
 
 MANIFEST = b"k: x\n"
 

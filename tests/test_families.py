@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from bakegen.graph.graph import Graph
-from bakegen.model import Target
-from bakegen.output import OutputFile
+from bakegen.graph.model import Target
+from bakegen.output.write import OutputFile
 from bakegen.project import Project, load_project
 from bakegen.render.files import render_project
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from test_engine import run as shell
 
 import bakegen
-from bakegen.bake.buildx import Buildx
-from bakegen.engine.words import MisuseError
+from bakegen.docker.buildx import Buildx
+from bakegen.errors import MisuseError
 from bakegen.starter.releases import Release, parse_releases
 
 DOCUMENTED = "runtime,cudnn(gpu_supported),devel"

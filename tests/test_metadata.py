@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from test_schema import schemas
 
 import bakegen
-from bakegen.output import OutputFile
+from bakegen.output.write import OutputFile
 from bakegen.render.files import METADATA
 from bakegen.render.metadata import check_metadata, pattern
 

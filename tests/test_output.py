@@ -24,9 +24,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import bakegen.output
+import bakegen.output.write
 from bakegen.errors import BakegenError, Problem
-from bakegen.output import RECORDS, STAGING, Changes, OutputFile, Scope, compare, lock, unified_diff, write
+from bakegen.output.write import RECORDS, STAGING, Changes, OutputFile, Scope, compare, lock, unified_diff, write
 
 Files = Mapping[str, OutputFile]
 
@@ -455,7 +455,7 @@ def test_a_link_inside_a_folder_that_is_to_become_a_file_is_in_the_way(tmp_path:
 
 def test_a_file_that_becomes_a_link_just_before_it_is_read_is_not_read(tmp_path: Path) -> None:
     file = put(tmp_path, "x", "mine")
-    tree = bakegen.output.Tree(tmp_path)
+    tree = bakegen.output.write.Tree(tmp_path)
     seen = tree.look("x")
     file.rename(tmp_path / "y")
     file.symlink_to("y")
@@ -664,7 +664,7 @@ def test_a_partial_run_after_a_killed_one_leaves_no_path_recorded_twice(tmp_path
 WRITER = """
 import itertools, sys
 from pathlib import Path
-from bakegen.output import OutputFile, lock, write
+from bakegen.output.write import OutputFile, lock, write
 
 root, rounds, *names = sys.argv[1:]
 sets = [eval(Path(name).read_text()) for name in names]
@@ -677,7 +677,7 @@ for wanted in itertools.islice(itertools.cycle(sets), int(rounds)):
 
 def start_writer(root: Path, rounds: int, *sets: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(root), str(rounds), *map(str, sets)]
-    package = Path(bakegen.output.__file__).parent.parent
+    package = Path(bakegen.output.write.__file__).parent.parent
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(package)})
 
 

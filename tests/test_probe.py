@@ -21,11 +21,11 @@ from registries import (
     serving,
 )
 
-from bakegen.engine.asking import asking
+from bakegen.docker.config import Stored, read_docker_config
+from bakegen.docker.process import asking
 from bakegen.errors import BakegenError
 from bakegen.registries.answers import Answer, patiently
-from bakegen.registries.docker_config import Stored, read_docker_config
-from bakegen.registries.docker_login import read_refusal
+from bakegen.registries.login import read_refusal
 from bakegen.registries.probe import is_local, probe
 
 # --- what docker has stored ---

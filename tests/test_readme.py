@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from bakegen.graph.tags import join_names
-from bakegen.model import Deprecation
+from bakegen.expressions.evaluate import EMPTY_NAME, Expression, split_expressions
+from bakegen.graph.tag_names import join_names
+from bakegen.manifest.model import Deprecation
 from bakegen.project import Project, load_project
 from bakegen.render.files import render_readme
 from bakegen.render.markdown import cell, code, link, paragraph, prose
 from bakegen.render.readme import DETAILS, LIMIT, readme_of
-from bakegen.render.tagging import Part, Pattern, picture
-from bakegen.templating.expressions import EMPTY_NAME, Expression, split_expressions
+from bakegen.render.tag_patterns import Part, Pattern, picture
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from families import SHAPES, Shape, write_project

@@ -11,8 +11,8 @@ import bakegen
 from bakegen.errors import BakegenError
 from bakegen.graph.graph import Graph
 from bakegen.manifest.schema import manifest_schema
-from bakegen.registries.kinds import KINDS, kind_called, kind_of
 from bakegen.registries.logins import logins
+from bakegen.spec.registry_kinds import KINDS, kind_called, kind_of
 
 APP = """\
 image: app

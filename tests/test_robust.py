@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from bakegen.output import lock
+from bakegen.output.write import lock
 
 ROOT = Path(__file__).parent.parent
 STAGING = ".bakegen-staging"
@@ -162,7 +162,7 @@ def test_without_libyaml_it_warns_and_reads_the_same(tmp_path: Path) -> None:
 def test_a_limit_of_the_shell_is_kept_while_templates_run() -> None:
     script = (
         "import resource\n"
-        "from bakegen.templating.limits import BYTES, Limits\n"
+        "from bakegen.expressions.limits import BYTES, Limits\n"
         "shell = BYTES - 1, resource.RLIM_INFINITY\n"
         "resource.setrlimit(resource.RLIMIT_AS, shell)\n"
         "with Limits():\n"

@@ -15,13 +15,13 @@ from jsonschema import Draft202012Validator
 
 import bakegen.manifest.axes
 import bakegen.manifest.load
-from bakegen.docker.attributes import ATTRIBUTES
-from bakegen.docker.platforms import KNOWN
 from bakegen.errors import BakegenError
 from bakegen.manifest.load import load_manifest
+from bakegen.manifest.model import Manifest
 from bakegen.manifest.schema import check_schema, manifest_schema
-from bakegen.manifest.source import Source, load_source, parse_source
-from bakegen.model import Manifest
+from bakegen.source.yaml import Source, load_source, parse_source
+from bakegen.spec.bake_attributes import ATTRIBUTES
+from bakegen.spec.platforms import KNOWN
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "schema" / "manifest.schema.json"

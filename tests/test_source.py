@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bakegen.errors import BakegenError, Position
-from bakegen.manifest.source import KeyPath, include, parse_source
+from bakegen.source.yaml import KeyPath, include, parse_source
 
 
 def read(text: str) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from bakegen.graph.tags import Claim, expand_pattern, join_names, settle_claims
-from bakegen.templating.expressions import EMPTY_NAME
+from bakegen.expressions.evaluate import EMPTY_NAME
+from bakegen.graph.tag_names import Claim, expand_pattern, join_names, settle_claims
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from harness import run, tree
 
-from bakegen.bake.buildx import Buildx, Names, find_buildx, read_with_buildx
-from bakegen.bake.file import BAKE_FILE
 from bakegen.bake.hcl_reader import read_with_hcl2
+from bakegen.bake.model import BAKE_FILE
+from bakegen.bake.print import Names, read_with_buildx
 from bakegen.bake.reading import Reading, canonical
 from bakegen.bake.verify import find_tool, judge, model_reading, needed_buildx
+from bakegen.docker.buildx import Buildx, find_buildx
 from bakegen.errors import BakegenError, Problem
 from bakegen.graph.graph import Graph
 from bakegen.project import load_project

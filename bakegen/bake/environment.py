@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bakegen.model import Target, Variable, replace_references
+from bakegen.expressions.text import Variable, replace_references
+from bakegen.graph.model import Target
 
 REGISTRY = "BAKEGEN_REGISTRY"
 

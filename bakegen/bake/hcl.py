@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.model import split_references
+from bakegen.expressions.text import split_references
 
 WIDTH = 110
 _MANY = WIDTH // 3  # a list of more items is longer than a line, since an item takes a character, a comma and a space

@@ -21,9 +21,9 @@ from lark import Token, Tree
 from lark.exceptions import LarkError, UnexpectedInput
 
 from bakegen.bake.reading import Attributes, Reading, canonical, unreadable
-from bakegen.docker.attributes import ATTRIBUTES, Attribute, fits
 from bakegen.errors import BakegenError
-from bakegen.resources import BAKE_TEMPLATE, resource
+from bakegen.source.resources import BAKE_TEMPLATE, resource
+from bakegen.spec.bake_attributes import ATTRIBUTES, Attribute, fits
 
 Node = Tree[Token]
 

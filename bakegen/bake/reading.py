@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.bake.file import BAKE_FILE
+from bakegen.bake.model import BAKE_FILE
 from bakegen.errors import Position, Problem
 
 Attributes = Mapping[str, Any]

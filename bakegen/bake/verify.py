@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from bakegen.bake.buildx import Buildx, Names, find_buildx, read_with_buildx
-from bakegen.bake.file import BAKE_FILE, bake_attributes
+from bakegen.bake.model import BAKE_FILE, bake_attributes
+from bakegen.bake.print import Names, read_with_buildx
 from bakegen.bake.reading import Attributes, Reading, canonical
+from bakegen.docker.buildx import Buildx, find_buildx
 from bakegen.errors import BakegenError, Position, Problem, fail
 from bakegen.graph.graph import Graph
-from bakegen.model import Target
+from bakegen.graph.model import Target
 
 _BLOCK = re.compile(r'^[ \t]*(group|target)[ \t]+"?([^\s"{]+)"?[ \t]*\{', re.MULTILINE)
 _SHOWN = 8  # items of a list in a message

@@ -28,11 +28,11 @@ def authenticate(
     variables, or they are those of the kind of registry, such as QUAY_USER and QUAY_PASSWORD. Docker gets the password on
     its standard input.
     """
-    from bakegen.paths import find_root
     from bakegen.project import load_project
     from bakegen.registries import authenticate as authentication
     from bakegen.registries.environment import read_environment
     from bakegen.registries.logins import logins
+    from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
     root = find_root(context.obj)

@@ -14,8 +14,8 @@ from bakegen.commands.selection import selectors_in
 from bakegen.console import is_quiet, print_json, print_lines, say, warn
 
 if TYPE_CHECKING:
-    from bakegen.engine.build import Order
-    from bakegen.engine.history import Row
+    from bakegen.build.bake import Order
+    from bakegen.build.history import Row
 
 
 class BakeCommand(Command):
@@ -60,11 +60,11 @@ def build(
 
     An axis may be an option too: --releases cudnn --python-version 3.9. What stands after -- is for bake.
     """
-    from bakegen.engine import build as building
-    from bakegen.engine.builders import choose_builder, require_as_declared
-    from bakegen.engine.docker import ask_builder, ask_version, require_buildx, told_buildx
-    from bakegen.paths import find_root
+    from bakegen.build import bake as building
+    from bakegen.build.builders import choose_builder, require_as_declared
+    from bakegen.docker.buildx import ask_builder, ask_version, require_buildx, told_buildx
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
 
     if push and load:
         context.fail("--push and --load exclude each other")
@@ -106,7 +106,7 @@ def build(
 
 
 def _show_order(order: Order, kept: Path | None, form: TextFormat) -> None:
-    from bakegen.engine.docker import shell_line
+    from bakegen.docker.buildx import shell_line
 
     command, bake_file = order.command(("docker", "buildx"), kept), order.bake_file.decode()
     if form is TextFormat.json:

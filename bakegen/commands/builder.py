@@ -25,10 +25,10 @@ def create(context: typer.Context, names: Names = None, dry_run: DryRun = False)
     A builder that is as declared is left alone. Nodes that are missing are added. Where that is not enough, the builder
     is made anew; containers keep their cache.
     """
-    from bakegen.engine.builders import compare_builder, mismatch, pick_builders
-    from bakegen.engine.docker import ask_version, ending_on_signals, require_buildx, run_buildx, told_buildx
-    from bakegen.paths import find_root
+    from bakegen.build.builders import compare_builder, mismatch, pick_builders
+    from bakegen.docker.buildx import ask_version, ending_on_signals, require_buildx, run_buildx, told_buildx
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
 
     with ask_version() as version, ending_on_signals():
         builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])
@@ -57,9 +57,9 @@ def show(
     form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
 ) -> None:
     """Show declared builders, and how the real ones differ."""
-    from bakegen.engine.builders import Comparison, compare_builder, pick_builders
-    from bakegen.paths import find_root
+    from bakegen.build.builders import Comparison, compare_builder, pick_builders
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
     def rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -105,11 +105,11 @@ def show(
 @app.command("remove", cls=Command)
 def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False) -> None:
     """Remove builders, with their containers and caches."""
-    from bakegen.engine.builders import mismatch, pick_builders
-    from bakegen.engine.docker import ask_version, ending_on_signals, require_buildx, run_buildx, told_buildx
-    from bakegen.engine.instances import read_instance
-    from bakegen.paths import find_root
+    from bakegen.build.builders import mismatch, pick_builders
+    from bakegen.docker.buildx import ask_version, ending_on_signals, require_buildx, run_buildx, told_buildx
+    from bakegen.docker.instances import read_instance
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
 
     with ask_version() as version, ending_on_signals():
         builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])

@@ -24,11 +24,11 @@ def create_context(
 
     They tell what is rendered and what is built. Nothing is written if any manifest or template has a problem.
     """
-    from bakegen import output
-    from bakegen.paths import find_root
+    from bakegen.output import write as output
     from bakegen.project import load_project
     from bakegen.render.files import render
     from bakegen.render.metadata import check_metadata, metadata, metadata_paths
+    from bakegen.source.paths import find_root
 
     root = find_root(context.obj)
     with output.lock(root, waiting=say_waiting):

@@ -28,10 +28,10 @@ def doctor(
     """
     from dataclasses import asdict
 
+    from bakegen.docker.buildx import ending_on_signals
+    from bakegen.docker.process import asking
     from bakegen.doctor.findings import judge
     from bakegen.doctor.gather import PATIENCE, gather
-    from bakegen.engine.asking import asking
-    from bakegen.engine.docker import ending_on_signals
 
     with ending_on_signals(), asking(PATIENCE) as ask:
         findings = judge(gather(context.obj, ask, progress))

@@ -24,8 +24,8 @@ def explain(
 
     For a target that does not exist, say why.
     """
-    from bakegen.paths import find_root
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
     from bakegen.views.explain import explain as explain_target
 
     graph = load_project(find_root(context.obj)).graph

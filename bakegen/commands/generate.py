@@ -43,8 +43,8 @@ def generate(
     edited by hand since, are reported instead of overwritten.
     """
     from bakegen.generation import Run, carry_out
-    from bakegen.paths import find_root
-    from bakegen.render.extent import PARTS
+    from bakegen.render.parts import PARTS
+    from bakegen.source.paths import find_root
 
     named = {"dockerfiles": dockerfiles, "docs": docs, "bake": bake}
     parts = () if everything else tuple(part for part in PARTS if named[part])

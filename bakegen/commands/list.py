@@ -29,8 +29,8 @@ def list_(
     form: Annotated[Format, typer.Option("--format", help="How it is printed.")] = Format.table,
 ) -> None:
     """List what there is: targets, groups, tags or Dockerfiles."""
-    from bakegen.paths import find_root
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
     from bakegen.views import listing
 
     what, *selectors = words if words and words[0] in WHAT else ["targets", *(words or [])]

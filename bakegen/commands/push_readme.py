@@ -27,10 +27,10 @@ def push_readme(
     stored, or the variables of the registry, such as DOCKER_USER and DOCKER_PASSWORD. Quay wants a key in APIKEY__QUAY_IO.
     """
     from bakegen.errors import BakegenError
-    from bakegen.paths import find_root
     from bakegen.project import load_project
     from bakegen.registries import pushrm
     from bakegen.registries.environment import read_environment
+    from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
     root = find_root(context.obj)

@@ -21,8 +21,9 @@ SELECTING: dict[str, Any] = {
 
 def selectors_in(context: typer.Context, graph: Graph, words: Sequence[str] | None) -> list[str]:
     """Return the selectors among the words of a command line; an option that is none ends the command as misused."""
-    from bakegen.engine.words import MisuseError, selectors_of
-    from bakegen.graph.selectors import FIXED_KEYS
+    from bakegen.commands.axis_options import selectors_of
+    from bakegen.errors import MisuseError
+    from bakegen.graph.select import FIXED_KEYS
 
     axes = [axis.name for manifest in graph.manifests for axis in manifest.axes]
     options = [name for option in context.command.params for name in option.opts if name.startswith("--")]

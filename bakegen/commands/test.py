@@ -45,9 +45,9 @@ def check_images(
 
     An axis may be an option too: --releases cudnn --python-version 3.9.
     """
-    from bakegen.engine.build import choices
-    from bakegen.paths import find_root
+    from bakegen.build.bake import choices
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
     from bakegen.testing import report, run
     from bakegen.views.listing import table
 

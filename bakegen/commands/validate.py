@@ -30,9 +30,9 @@ def validate(
     All manifests and templates are checked, all Dockerfiles are rendered, and the
     texts of all checks are evaluated.
     """
-    from bakegen.paths import find_root
     from bakegen.project import load_project
     from bakegen.render.files import render_project
+    from bakegen.source.paths import find_root
     from bakegen.testing.checks import evaluate_checks
 
     try:

@@ -27,10 +27,10 @@ def verify(
 
     Neither a daemon nor a network is needed.
     """
-    from bakegen.bake.file import BAKE_FILE
+    from bakegen.bake.model import BAKE_FILE
     from bakegen.bake.verify import find_tool, judge, read_content
-    from bakegen.paths import find_root
     from bakegen.project import load_project
+    from bakegen.source.paths import find_root
 
     project = load_project(find_root(context.obj))
     buildx = find_tool(project.graph, tool)

@@ -1,1 +1,1 @@
-"""What Docker accepts: platforms, references, attributes of bake targets, Dockerfiles."""
+"""Docker on this machine: its programs, its configuration, its builders."""

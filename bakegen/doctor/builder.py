@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bakegen.docker.platforms import Platform
+from bakegen.spec.platforms import Platform
 
 Way = Literal["native", "emulated", "unknown"]
 

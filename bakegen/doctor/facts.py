@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bakegen.bake.buildx import Buildx
+from bakegen.docker.buildx import Buildx
 from bakegen.doctor.builder import Builder
-from bakegen.output import Changes
+from bakegen.output.write import Changes
 from bakegen.registries.answers import Answer
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from bakegen.bake.file import BAKE_FILE
+from bakegen.bake.model import BAKE_FILE
 from bakegen.console import count
-from bakegen.docker.attributes import OLDEST_BUILDX
-from bakegen.docker.platforms import Platform
 from bakegen.doctor.builder import Builder, Node, node_for, way_of
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
 from bakegen.errors import printable
-from bakegen.output import RECORDS, Changes
+from bakegen.output.write import RECORDS, Changes
+from bakegen.spec.bake_attributes import OLDEST_BUILDX
+from bakegen.spec.platforms import Platform
 
 State = Literal["ok", "warning", "error"]
 

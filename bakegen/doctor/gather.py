@@ -20,21 +20,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bakegen.bake.buildx import Buildx, find_buildx
+from bakegen.build.builders import Choice, choose_builder, require_as_declared
+from bakegen.docker.buildx import Buildx, find_buildx
+from bakegen.docker.config import read_docker_config
+from bakegen.docker.process import Asker, Reply
 from bakegen.doctor.builder import Node, read_builder
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
-from bakegen.engine.asking import Asker, Reply
-from bakegen.engine.builders import Choice, choose_builder, require_as_declared
 from bakegen.errors import BakegenError
 from bakegen.generation import Run, carry_out
 from bakegen.graph.graph import Graph
-from bakegen.output import Changes
-from bakegen.paths import find_root
+from bakegen.output.write import Changes
 from bakegen.project import Project, load_project
 from bakegen.registries.answers import patiently
-from bakegen.registries.docker_config import read_docker_config
 from bakegen.registries.logins import Login, logins
 from bakegen.registries.probe import is_local, probe
+from bakegen.source.paths import find_root
 
 PATIENCE = 25  # seconds that a program gets; buildx itself gives up on a node after 20
 _SETTINGS = ("DOCKER_HOST", "DOCKER_CONTEXT", "BUILDX_BUILDER")

@@ -14,15 +14,17 @@ from functools import partial
 from posixpath import dirname
 from typing import Any, Literal
 
-from bakegen.docker.platforms import Platform
-from bakegen.docker.references import is_reference, is_repository, is_tag, registry_host
 from bakegen.errors import BakegenError, Code, Collector
-from bakegen.graph.tags import Claim, expand_pattern, settle_claims
-from bakegen.manifest.source import KeyPath
-from bakegen.model import Absent, Axis, AxisValue, Manifest, Registry, Release, Target, as_written, with_defaults
-from bakegen.paths import path_mistake
-from bakegen.registries.kinds import KINDS, kind_for
-from bakegen.templating.expressions import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
+from bakegen.expressions.evaluate import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
+from bakegen.expressions.text import as_written, with_defaults
+from bakegen.graph.model import Absent, Target
+from bakegen.graph.tag_names import Claim, expand_pattern, settle_claims
+from bakegen.manifest.model import Axis, AxisValue, Manifest, Registry, Release
+from bakegen.source.paths import path_mistake
+from bakegen.source.yaml import KeyPath
+from bakegen.spec.platforms import Platform
+from bakegen.spec.references import is_reference, is_repository, is_tag, registry_host
+from bakegen.spec.registry_kinds import KINDS, kind_for
 
 OUTPUT = "generated"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")  # docker-image://, target:, oci-layout://, https://

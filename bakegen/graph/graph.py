@@ -12,8 +12,10 @@ from functools import cached_property
 import networkx as nx
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
-from bakegen.graph.selectors import parse_selectors
-from bakegen.model import Absent, Group, Manifest, Target, with_defaults
+from bakegen.expressions.text import with_defaults
+from bakegen.graph.model import Absent, Group, Target
+from bakegen.graph.select import parse_selectors
+from bakegen.manifest.model import Manifest
 
 
 @dataclass(frozen=True)

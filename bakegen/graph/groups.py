@@ -13,9 +13,10 @@ from typing import get_args
 from bakegen.errors import BakegenError, Problem
 from bakegen.graph.expand import dockerfile_word, value_word, word
 from bakegen.graph.graph import Graph
-from bakegen.graph.selectors import parse_selectors
-from bakegen.manifest.source import KeyPath
-from bakegen.model import Group, GroupKind, Manifest, Target
+from bakegen.graph.model import Group, GroupKind, Target
+from bakegen.graph.select import parse_selectors
+from bakegen.manifest.model import Manifest
+from bakegen.source.yaml import KeyPath
 
 
 @dataclass(frozen=True, slots=True)

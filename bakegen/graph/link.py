@@ -11,14 +11,16 @@ from dataclasses import replace
 
 import networkx as nx
 
-from bakegen.docker.attributes import NARROWING_BUILDX
-from bakegen.docker.references import familiar
 from bakegen.errors import Code, Collector, Position, did_you_mean
+from bakegen.expressions.text import Variable, with_defaults
 from bakegen.graph.expand import Draft, Expansion, Wanted, word
 from bakegen.graph.graph import Graph
 from bakegen.graph.groups import make_groups
-from bakegen.manifest.source import KeyPath
-from bakegen.model import Builder, Manifest, Parent, Release, Target, Variable, with_defaults
+from bakegen.graph.model import Parent, Target
+from bakegen.manifest.model import Builder, Manifest, Release
+from bakegen.source.yaml import KeyPath
+from bakegen.spec.bake_attributes import NARROWING_BUILDX
+from bakegen.spec.references import familiar
 
 
 def build_graph(expansions: Sequence[Expansion]) -> Graph:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bakegen.errors import did_you_mean
-from bakegen.manifest.reading import Reading
+from bakegen.expressions.evaluate import Expression, tree
+from bakegen.manifest.model import Axis, AxisValue, NameRule
 from bakegen.manifest.schema import TYPES, found, type_hint
-from bakegen.manifest.source import KeyPath
-from bakegen.model import Axis, AxisValue, NameRule
-from bakegen.templating.expressions import Expression, tree
+from bakegen.manifest.section import Reading
+from bakegen.source.yaml import KeyPath
 
 # How the types of declared properties are read, and what the schema calls them.
 _PROPERTY_TYPES: Mapping[str, tuple[type, str]] = {

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bakegen.docker.drivers import DRIVERS, endpoint_mistake, holds_secret, option_mistake
-from bakegen.docker.platforms import platform_mistake
-from bakegen.manifest.reading import Reading
-from bakegen.manifest.source import KeyPath
-from bakegen.model import Builder, Node
+from bakegen.manifest.model import Builder, Node
+from bakegen.manifest.section import Reading
+from bakegen.source.yaml import KeyPath
+from bakegen.spec.builder_drivers import DRIVERS, endpoint_mistake, holds_secret, option_mistake
+from bakegen.spec.platforms import platform_mistake
 
 _AT_HAND = "the engine at hand"
 

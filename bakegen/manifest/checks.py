@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bakegen.docker.sizes import size_in_bytes
-from bakegen.manifest.reading import Reading
-from bakegen.manifest.source import KeyPath
-from bakegen.model import CheckRule
-from bakegen.templating.expressions import Expression
+from bakegen.expressions.evaluate import Expression
+from bakegen.manifest.model import CheckRule
+from bakegen.manifest.section import Reading
+from bakegen.source.yaml import KeyPath
+from bakegen.spec.sizes import size_in_bytes
 
 IMAGE = "image"  # what results call the look-up of an image, so that no check can be called so
 EXIT = 0

@@ -12,25 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bakegen.docker.attributes import OLDEST_BUILDX
 from bakegen.errors import BakegenError, Position, did_you_mean, fail
+from bakegen.expressions.evaluate import Expression, tree
+from bakegen.expressions.text import Variable
 from bakegen.manifest.axes import read_axes
 from bakegen.manifest.builders import read_builders
-from bakegen.manifest.reading import Reading
+from bakegen.manifest.model import Axis, Deprecation, Exclusion, Manifest, Registry, Release
 from bakegen.manifest.releases import read_releases
 from bakegen.manifest.schema import check_schema
-from bakegen.manifest.source import KeyPath, Source, check_mapping, include, load_source
-from bakegen.model import (
-    Axis,
-    Deprecation,
-    Exclusion,
-    Manifest,
-    Registry,
-    Release,
-    Variable,
-)
-from bakegen.paths import leaves, path_mistake, relative
-from bakegen.templating.expressions import Expression, tree
+from bakegen.manifest.section import Reading
+from bakegen.source.paths import leaves, path_mistake, relative
+from bakegen.source.yaml import KeyPath, Source, check_mapping, include, load_source
+from bakegen.spec.bake_attributes import OLDEST_BUILDX
 
 # Names that mean something in expressions and templates already.
 RESERVED = frozenset(

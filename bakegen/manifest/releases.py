@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bakegen.docker.attributes import ATTRIBUTES, fits
 from bakegen.errors import did_you_mean
+from bakegen.expressions.evaluate import Condition, Expression, tree
 from bakegen.manifest.checks import read_checks
-from bakegen.manifest.reading import Reading
+from bakegen.manifest.model import FileRule, ParentRule, Release
 from bakegen.manifest.schema import found, type_hint
-from bakegen.manifest.source import KeyPath
-from bakegen.model import FileRule, ParentRule, Release
-from bakegen.templating.expressions import Condition, Expression, tree
+from bakegen.manifest.section import Reading
+from bakegen.source.yaml import KeyPath
+from bakegen.spec.bake_attributes import ATTRIBUTES, fits
 
 _ATTRIBUTE_TYPES: Mapping[str, tuple[str, str]] = {
     "text": ("text", "string"),

@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any
 
 from bakegen.errors import Problem, did_you_mean
-from bakegen.manifest.source import KeyPath, Source
-from bakegen.resources import resource
+from bakegen.source.resources import resource
+from bakegen.source.yaml import KeyPath, Source
 
 
 @cache

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bakegen.docker.references import is_tag
 from bakegen.errors import BakegenError, Problem, fail
-from bakegen.manifest.source import KeyPath, parse_source, read_bytes
-from bakegen.model import Manifest
+from bakegen.manifest.model import Manifest
+from bakegen.source.yaml import KeyPath, parse_source, read_bytes
+from bakegen.spec.references import is_tag
 
 NAME = "VERSION"
 _PLACE: KeyPath = ("variables", NAME)

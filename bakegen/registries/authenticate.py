@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bakegen.engine.asking import Asker, asking
-from bakegen.engine.docker import ending_on_signals, require_docker
+from bakegen.docker.buildx import ending_on_signals, require_docker
+from bakegen.docker.config import DockerConfig, read_docker_config
+from bakegen.docker.process import Asker, asking
 from bakegen.errors import BakegenError, Problem, printable
 from bakegen.registries.answers import Answer, patiently, problem_of
 from bakegen.registries.credentials import Credentials, find_credentials
-from bakegen.registries.docker_config import DockerConfig, read_docker_config
-from bakegen.registries.docker_login import docker_login
 from bakegen.registries.environment import Environment
+from bakegen.registries.login import docker_login
 from bakegen.registries.logins import Login
 from bakegen.registries.probe import probe
 

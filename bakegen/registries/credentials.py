@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bakegen.errors import BakegenError
 from bakegen.registries.environment import FILE, Environment
-from bakegen.registries.kinds import Source
 from bakegen.registries.logins import Login
+from bakegen.spec.registry_kinds import Source
 
 _KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 

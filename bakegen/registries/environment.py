@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bakegen.errors import BakegenError, Position, Problem
-from bakegen.manifest.source import read_text
+from bakegen.source.yaml import read_text
 
 FILE = ".env"
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bakegen.docker.references import registry_host
 from bakegen.errors import BakegenError, Code, Problem, did_you_mean
 from bakegen.graph.graph import Graph
-from bakegen.manifest.source import KeyPath, Source
-from bakegen.model import Registry
-from bakegen.registries.kinds import Kind, kind_for
+from bakegen.manifest.model import Registry
+from bakegen.source.yaml import KeyPath, Source
+from bakegen.spec.references import registry_host
+from bakegen.spec.registry_kinds import Kind, kind_for
 
 _OTHER_NAMES = {"docker.io": ("index.docker.io",)}
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlencode, urlsplit
 
-from bakegen.engine.asking import begin
+from bakegen.docker.config import Stored
+from bakegen.docker.process import begin
 from bakegen.registries.answers import Answer, is_passing
-from bakegen.registries.docker_config import Stored
 
 TIMEOUT = 5.0  # seconds
 _CLIENT = "bakegen"

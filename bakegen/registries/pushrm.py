@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakegen.docker.references import registry_host
-from bakegen.engine.docker import ending_on_signals, tell_docker
+from bakegen.docker.buildx import ending_on_signals, tell_docker
+from bakegen.docker.config import config_folder
 from bakegen.errors import BakegenError, Problem, fail
-from bakegen.output import OutputFile, compare
+from bakegen.output.write import OutputFile, compare
 from bakegen.project import Project
 from bakegen.registries.credentials import Credentials
-from bakegen.registries.docker_config import config_folder
 from bakegen.registries.environment import Environment
-from bakegen.registries.kinds import KINDS
 from bakegen.registries.logins import Login, logins
 from bakegen.render.files import readme_path, render_readme
+from bakegen.spec.references import registry_host
+from bakegen.spec.registry_kinds import KINDS
 
 _SHORT = {"dockerhub": 100}  # provider -> characters of the short description that it takes besides
 _KEYED = {"quay"}  # providers that take a key instead of user and password

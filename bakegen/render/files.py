@@ -13,21 +13,22 @@ from dataclasses import dataclass, replace
 from posixpath import dirname, join
 from typing import Literal
 
-from bakegen.bake.file import BAKE_FILE, bake_model
-from bakegen.docker.platforms import Platform
+from bakegen.bake.model import BAKE_FILE, bake_model
 from bakegen.errors import Collector
+from bakegen.expressions.evaluate import Scope
 from bakegen.graph.expand import OUTPUT, Names
-from bakegen.manifest.source import KeyPath
-from bakegen.model import FileRule, Manifest, Target
-from bakegen.output import OutputFile, path_problems
-from bakegen.paths import folders_of, leaves, path_mistake
+from bakegen.graph.model import Target
+from bakegen.manifest.model import FileRule, Manifest
+from bakegen.output.write import OutputFile, path_problems
 from bakegen.project import Project
-from bakegen.render.dockerfile_check import check_dockerfile
+from bakegen.render.check_parents import check_dockerfile
 from bakegen.render.readme import LIMIT, readme_of
-from bakegen.render.shared import shared_scope
+from bakegen.render.shared_scope import shared_scope
 from bakegen.render.template import at_template, render_template
-from bakegen.resources import BAKE_TEMPLATE
-from bakegen.templating.expressions import Scope
+from bakegen.source.paths import folders_of, leaves, path_mistake
+from bakegen.source.resources import BAKE_TEMPLATE
+from bakegen.source.yaml import KeyPath
+from bakegen.spec.platforms import Platform
 
 README_TEMPLATE = "README.md.j2"
 METADATA = ("dockerfiles.json", "images.json")  # in the folder of a family, if asked for: `render.metadata` makes them

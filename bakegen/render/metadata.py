@@ -12,14 +12,16 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Literal
 
+from bakegen.expressions.text import split_references
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
-from bakegen.model import Manifest, Target, split_references
-from bakegen.output import OutputFile
-from bakegen.paths import relative
+from bakegen.graph.model import Target
+from bakegen.manifest.model import Manifest
+from bakegen.output.write import OutputFile
 from bakegen.project import Project
 from bakegen.render.files import METADATA, Origin, Rendering
-from bakegen.resources import resource
+from bakegen.source.paths import relative
+from bakegen.source.resources import resource
 
 FORMAT = 1  # grows when a reader of the documents would have to change
 

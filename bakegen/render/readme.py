@@ -14,13 +14,14 @@ from posixpath import relpath
 from typing import Literal, TypeVar
 
 from bakegen.console import count
+from bakegen.expressions.evaluate import EMPTY_NAME, Evaluator
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
-from bakegen.model import Deprecation, Manifest, Target
-from bakegen.registries.kinds import KINDS
+from bakegen.graph.model import Target
+from bakegen.manifest.model import Deprecation, Manifest
 from bakegen.render.markdown import cell, code, link, paragraph, prose
-from bakegen.render.tagging import Tagging, picture
-from bakegen.templating.expressions import EMPTY_NAME, Evaluator
+from bakegen.render.tag_patterns import Tagging, picture
+from bakegen.spec.registry_kinds import KINDS
 
 LIMIT = min(kind.readme_limit for kind in KINDS if kind.readme_limit)  # bytes that every registry takes
 _VALUES = 12  # values of a part that are listed

@@ -11,11 +11,11 @@ from pathlib import Path
 from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
 from bakegen.errors import BakegenError, Position, Problem, line_at, narrowed
-from bakegen.manifest.source import KeyPath
-from bakegen.model import Manifest
-from bakegen.paths import path_mistake
+from bakegen.expressions.evaluate import Failure, Scope, explain_failure, text_mistake
+from bakegen.manifest.model import Manifest
 from bakegen.project import Project
-from bakegen.templating.expressions import Failure, Scope, explain_failure, text_mistake
+from bakegen.source.paths import path_mistake
+from bakegen.source.yaml import KeyPath
 
 
 def render_template(

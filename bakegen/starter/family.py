@@ -15,17 +15,16 @@ from stat import S_ISLNK
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bakegen.docker.references import is_repository
-from bakegen.engine.docker import holding_signals
-from bakegen.engine.words import MisuseError
-from bakegen.errors import BakegenError, Position, Problem, fail, printable
+from bakegen.docker.buildx import holding_signals
+from bakegen.errors import BakegenError, MisuseError, Position, Problem, fail, printable
 from bakegen.manifest.load import variable_prefix
 from bakegen.manifest.schema import manifest_schema
-from bakegen.output import Tree, lock
-from bakegen.paths import MANIFESTS, TEMPLATES, folders_of
+from bakegen.output.write import Tree, lock
 from bakegen.project import load_project
 from bakegen.render.files import render
-from bakegen.resources import resource
+from bakegen.source.paths import MANIFESTS, TEMPLATES, folders_of
+from bakegen.source.resources import resource
+from bakegen.spec.references import is_repository
 from bakegen.starter.releases import BASE, Release
 
 NOWHERE = "registry.invalid"  # RFC 2606 keeps this top-level domain from ever existing

@@ -9,8 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from bakegen.engine.words import MisuseError
-from bakegen.errors import underlined
+from bakegen.errors import MisuseError, underlined
 
 BASE: Final = "base"
 TAKEN = frozenset({"args", "base", "names", "platforms"})  # properties with a meaning of their own

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from posixpath import dirname
 
 from bakegen.bake.environment import at_bake_time
-from bakegen.docker.platforms import Platform
-from bakegen.docker.sizes import size_in_bytes
 from bakegen.errors import BakegenError, Collector
+from bakegen.expressions.evaluate import Expression, Scope
 from bakegen.graph.expand import Names, unavailable_names
+from bakegen.graph.model import Target
 from bakegen.manifest.checks import Mistake, expressions_of
-from bakegen.model import CheckRule, Manifest, Target
+from bakegen.manifest.model import CheckRule, Manifest
 from bakegen.project import Project
-from bakegen.templating.expressions import Expression, Scope
+from bakegen.spec.platforms import Platform
+from bakegen.spec.sizes import size_in_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.docker.platforms import platform_of
-from bakegen.docker.references import is_reference
+from bakegen.spec.platforms import platform_of
+from bakegen.spec.references import is_reference
 from bakegen.testing.containers import Docker, DockerError
 
 _BUSY = re.compile(r": (429|5[0-9]{2}) ")  # what a registry answers that may do better in a moment

@@ -11,14 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from bakegen.bake.buildx import find_buildx
 from bakegen.bake.environment import references_at_bake_time
-from bakegen.engine.build import PLATFORMS, narrowed, published
-from bakegen.engine.docker import ending_on_signals, require_buildx, require_daemon
+from bakegen.build.bake import PLATFORMS, narrowed, published
+from bakegen.docker.buildx import ending_on_signals, find_buildx, require_buildx, require_daemon
 from bakegen.errors import fail
-from bakegen.model import Target
+from bakegen.expressions.limits import Limits
+from bakegen.graph.model import Target
 from bakegen.project import Project
-from bakegen.templating.limits import Limits
 from bakegen.testing.checks import Check, evaluate_checks
 from bakegen.testing.containers import Docker
 from bakegen.testing.images import Lookup

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.docker.sizes import size_text
 from bakegen.errors import printable
+from bakegen.expressions.limits import SECONDS, Limits, TooExpensiveError
 from bakegen.manifest.checks import IMAGE, compiled
-from bakegen.templating.limits import SECONDS, Limits, TooExpensiveError
+from bakegen.spec.sizes import size_text
 from bakegen.testing.checks import Check
 from bakegen.testing.containers import Said, run_options
 from bakegen.testing.images import Lost

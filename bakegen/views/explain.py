@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.docker.references import familiar
 from bakegen.errors import BakegenError, Problem
 from bakegen.graph.expand import build_args
 from bakegen.graph.graph import Graph
-from bakegen.manifest.source import KeyPath
-from bakegen.model import Absent, Target
+from bakegen.graph.model import Absent, Target
+from bakegen.source.yaml import KeyPath
+from bakegen.spec.references import familiar
 from bakegen.views.listing import target_row
 
 _SHOWN = 12

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bakegen.graph.graph import Graph
-from bakegen.model import Target
+from bakegen.graph.model import Target
 
 Row = dict[str, Any]
 

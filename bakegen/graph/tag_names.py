@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bakegen.templating.expressions import EMPTY_NAME
+from bakegen.expressions.evaluate import EMPTY_NAME
 
 Point = Mapping[str, str]  # axis -> value
 

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
 from bakegen.graph.expand import value_word, word
-from bakegen.model import Absent, Group, Target
+from bakegen.graph.model import Absent, Group, Target
 
 _REASONS = 3  # why nothing matches: more would not be read
 FIXED_KEYS = ("image", "release", "platform", "target", "group")

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from posixpath import dirname, normpath
 from typing import Any
 
-from bakegen.docker.platforms import Platform
 from bakegen.errors import BakegenError
+from bakegen.expressions.evaluate import FreeText, Scope
+from bakegen.expressions.text import as_written
 from bakegen.graph.expand import Names
 from bakegen.graph.graph import Graph
-from bakegen.model import Manifest, Parent, Target, as_written
-from bakegen.templating.expressions import FreeText, Scope
+from bakegen.graph.model import Parent, Target
+from bakegen.manifest.model import Manifest
+from bakegen.spec.platforms import Platform
 
 
 def shared_scope(graph: Graph, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> Scope:

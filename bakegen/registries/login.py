@@ -10,11 +10,11 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from bakegen.engine.docker import engine_complaint, no_engine, tell_docker
+from bakegen.docker.buildx import engine_complaint, no_engine, tell_docker
+from bakegen.docker.config import config_folder, missing_helper
 from bakegen.errors import BakegenError, fail
 from bakegen.registries.answers import PLAIN_HTTP, Answer, is_passing
 from bakegen.registries.credentials import Credentials
-from bakegen.registries.docker_config import config_folder, missing_helper
 from bakegen.registries.probe import status_words
 
 _STATUS = re.compile(r"status(?: code)?:? (\d{3})\b")

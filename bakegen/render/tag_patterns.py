@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bakegen.docker.platforms import Platform
+from bakegen.expressions.evaluate import EMPTY_NAME, Evaluator, Expression, split_expressions
+from bakegen.expressions.text import with_defaults
 from bakegen.graph.expand import Names
-from bakegen.graph.tags import join_names
-from bakegen.model import Manifest, Release, Target, with_defaults
-from bakegen.templating.expressions import EMPTY_NAME, Evaluator, Expression, split_expressions
+from bakegen.graph.model import Target
+from bakegen.graph.tag_names import join_names
+from bakegen.manifest.model import Manifest, Release
+from bakegen.spec.platforms import Platform
 
 _NAME = re.compile(r"(?<![\w.'\"])[A-Za-z_][\w.]*")
 _SEPARATORS = "-._"

@@ -15,7 +15,8 @@ from bakegen.bake import hcl
 from bakegen.bake.hcl import Call, Name
 from bakegen.graph.expand import dockerfile_word, word
 from bakegen.graph.graph import Graph
-from bakegen.model import Group, Manifest, Target
+from bakegen.graph.model import Group, Target
+from bakegen.manifest.model import Manifest
 
 BAKE_FILE = "docker-bake.hcl"
 

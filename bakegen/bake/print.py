@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import socket
 import subprocess
 import tempfile
@@ -20,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakegen.bake.file import BAKE_FILE
+from bakegen.bake.model import BAKE_FILE
 from bakegen.bake.reading import Attributes, Reading, canonical, entry_of, unreadable
+from bakegen.docker.buildx import Buildx
 from bakegen.errors import BakegenError
-from bakegen.paths import path_mistake
+from bakegen.source.paths import path_mistake
 
-COMMANDS = (("docker", "buildx"), ("docker-buildx",), ("buildx",))
-_VERSION = re.compile(r"\bv?((\d+)\.(\d+)\.\d\S*)")
 # What docker and buildx need of the environment. No variable of a manifest can be called so.
 _KEPT = (
     *("PATH", "HOME", "LANG", "TMPDIR", "BUILDX_CONFIG", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST"),
@@ -36,40 +34,11 @@ _REESCAPED = ("annotations", "args", "extra-hosts", "labels")  # since 0.23, so 
 
 
 @dataclass(frozen=True, slots=True)
-class Buildx:
-    """A buildx: the command that runs it, and its version."""
-
-    command: tuple[str, ...]
-    version: tuple[int, int]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Names:
     """The names of the groups and targets of a bake file that are to be read."""
 
     groups: Sequence[str]
     targets: Sequence[str]
-
-
-def find_buildx(commands: Iterable[tuple[str, ...]] = COMMANDS) -> Buildx | None:
-    """Return the first buildx that answers, None if there is none."""
-    for command in commands:
-        try:
-            done = subprocess.run(
-                [*command, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        if done.returncode == 0 and (found := buildx_of(command, done.stdout)):
-            return found
-    return None
-
-
-def buildx_of(command: tuple[str, ...], said: str) -> Buildx | None:
-    """Return the buildx that said its version, None if that is not what it said."""
-    match = _VERSION.search(said)
-    return Buildx(command, (int(match[2]), int(match[3])), match[1]) if match else None
 
 
 def read_with_buildx(

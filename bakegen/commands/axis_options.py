@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bakegen.errors import did_you_mean
-
-
-class MisuseError(Exception):
-    """The words of a command line make no sense."""
+from bakegen.errors import MisuseError, did_you_mean
 
 
 def selectors_of(words: Sequence[str], keys: Iterable[str], options: Iterable[str] = ()) -> list[str]:

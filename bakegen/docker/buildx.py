@@ -19,10 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self
 
-from bakegen.bake.buildx import COMMANDS, Buildx, buildx_of, find_buildx
-from bakegen.docker.attributes import OLDEST_BUILDX
 from bakegen.errors import BakegenError, fail
+from bakegen.spec.bake_attributes import OLDEST_BUILDX
 
+COMMANDS = (("docker", "buildx"), ("docker-buildx",), ("buildx",))
+_VERSION = re.compile(r"\bv?((\d+)\.(\d+)\.\d\S*)")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 15  # seconds that a build gets to stop
 _STARTING = 5  # seconds that bake may take to read its file
@@ -34,6 +35,35 @@ _HINTS = {  # what docker says -> what helps
     "nothing answers": "start BuildKit there, or leave out the platforms that are built there",
     "connect to the docker": "start the engine, `sudo systemctl start docker`, or let DOCKER_HOST say where it is",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Buildx:
+    """A buildx: the command that runs it, and its version."""
+
+    command: tuple[str, ...]
+    version: tuple[int, int]
+    text: str
+
+
+def find_buildx(commands: Iterable[tuple[str, ...]] = COMMANDS) -> Buildx | None:
+    """Return the first buildx that answers, None if there is none."""
+    for command in commands:
+        try:
+            done = subprocess.run(
+                [*command, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0 and (found := buildx_of(command, done.stdout)):
+            return found
+    return None
+
+
+def buildx_of(command: tuple[str, ...], said: str) -> Buildx | None:
+    """Return the buildx that said its version, None if that is not what it said."""
+    match = _VERSION.search(said)
+    return Buildx(command, (int(match[2]), int(match[3])), match[1]) if match else None
 
 
 def require_docker() -> None:

@@ -17,16 +17,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bakegen.bake.buildx import Buildx
-from bakegen.bake.file import BAKE_FILE
-from bakegen.engine.docker import Question, ending_on_signals, require_builder, run_bake
-from bakegen.engine.history import History, Row, Sent, failures, summary
-from bakegen.engine.instances import builds_known, builds_since
+from bakegen.bake.model import BAKE_FILE
+from bakegen.build.history import History, Row, Sent, failures, summary
+from bakegen.docker.buildx import Buildx, Question, ending_on_signals, require_builder, run_bake
+from bakegen.docker.instances import builds_known, builds_since
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
-from bakegen.model import Group, Target
-from bakegen.output import compare
+from bakegen.graph.model import Group, Target
+from bakegen.output.write import compare
 from bakegen.project import Project
 from bakegen.render.files import readme_path, render, render_bake_file
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bakegen.docker.drivers import DRIVERS
-from bakegen.engine.instances import Instance, Record, endpoint_at_hand, read_instance
+from bakegen.docker.instances import Instance, Record, endpoint_at_hand, read_instance
 from bakegen.errors import BakegenError, did_you_mean, fail
-from bakegen.model import Builder, Manifest, Node
+from bakegen.manifest.model import Builder, Manifest, Node
+from bakegen.spec.builder_drivers import DRIVERS
 
 CURRENT = "BUILDX_BUILDER"
 _PARALLELISM = "--oci-max-parallelism="

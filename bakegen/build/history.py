@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from bakegen.bake.buildx import Buildx
-from bakegen.engine.instances import Build, read_instance
+from bakegen.docker.buildx import Buildx
+from bakegen.docker.instances import Build, read_instance
 
 _FIRST = (0, 20)  # the buildx that first tells about builds that are over
 _STEP = re.compile(r"\[(?!internal)[^\]]*\d+/\d+\] (?!FROM )")  # what a Dockerfile does beyond naming its base

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bakegen.bake.file import BAKE_FILE
+from bakegen.bake.model import BAKE_FILE
 from bakegen.graph.expand import OUTPUT
 
 Part = Literal["dockerfiles", "docs", "bake"]

@@ -29,8 +29,8 @@ from jinja2.tests import TESTS as DEFAULT_TESTS
 from jinja2.utils import missing
 
 from bakegen.errors import BakegenError, Code, did_you_mean, narrowed
-from bakegen.manifest.source import KeyPath, Source, normalized
-from bakegen.templating.limits import SECONDS, Limits, TooExpensiveError
+from bakegen.expressions.limits import SECONDS, Limits, TooExpensiveError
+from bakegen.source.yaml import KeyPath, Source, normalized
 
 Tree = Any  # plain data whose texts with braces are `Expression`s
 

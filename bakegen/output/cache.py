@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bakegen.errors import BakegenError
-from bakegen.output import RECORDS, STAGING, OutputFile, Tree
-from bakegen.paths import MANIFESTS, TEMPLATES
-from bakegen.resources import BAKE_TEMPLATE, resource
+from bakegen.output.write import RECORDS, STAGING, OutputFile, Tree
+from bakegen.source.paths import MANIFESTS, TEMPLATES
+from bakegen.source.resources import BAKE_TEMPLATE, resource
 
 
 class _UnclearError(Exception):
@@ -105,7 +105,7 @@ def _program() -> Iterator[str]:
     yield sys.version
     for folder in filter(Path.is_dir, map(Path, sys.path)):
         yield from sorted(str(found) for found in folder.iterdir() if found.suffix in {".dist-info", ".egg-info"})
-    own = [*Path(__file__).parent.rglob("*.py"), *resource("templates").rglob("*"), *resource("schema").rglob("*")]
+    own = [*Path(__file__).parents[1].rglob("*.py"), *resource("templates").rglob("*"), *resource("schema").rglob("*")]
     for file in (*sorted(own), resource(BAKE_TEMPLATE)):
         if file.is_file():
             yield f"{file} {_hash(file.read_bytes())}"

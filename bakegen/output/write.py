@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Literal
 
 from bakegen.errors import BakegenError, Code, Position, Problem, fail, printable
-from bakegen.paths import folders_of
+from bakegen.source.paths import folders_of
 
 RECORDS = "generated/bakegen.sums"
 STAGING = "generated/.bakegen-staging"

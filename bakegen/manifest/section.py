@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bakegen.docker.platforms import platform_mistake
 from bakegen.errors import Code, Problem
-from bakegen.manifest.source import KeyPath, Source
-from bakegen.templating.expressions import Expression
+from bakegen.expressions.evaluate import Expression
+from bakegen.source.yaml import KeyPath, Source
+from bakegen.spec.platforms import platform_mistake
 
 
 class Reading:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bakegen.docker.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
-from bakegen.docker.references import familiar
 from bakegen.errors import Position, Problem, line_at, narrowed
+from bakegen.expressions.text import with_defaults
 from bakegen.graph.expand import build_args
-from bakegen.model import Manifest, Parent, Target, with_defaults
+from bakegen.graph.model import Parent, Target
+from bakegen.manifest.model import Manifest
+from bakegen.spec.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
+from bakegen.spec.references import familiar
 
 # Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args
 _PREDEFINED = frozenset(

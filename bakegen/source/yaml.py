@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from bakegen.errors import BakegenError, Code, Position, Problem, fail
-from bakegen.manifest.yaml_mistakes import explain_yaml
+from bakegen.source.yaml_errors import explain_yaml
 
 KeyPath = tuple[str | int, ...]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 BAKE_TEMPLATE = "docker-bake.hcl.j2"
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @cache

@@ -1,48 +1,15 @@
-"""The data that flows: manifest -> targets. Frozen, and without logic beyond reading it.
-
-Strings of a `Target` may hold references to variables, as `VARIABLE_MARK` finds them.
-"""
+"""What a manifest declares. Frozen, and without logic beyond reading it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
-from bakegen.manifest.source import KeyPath, Source
-from bakegen.templating.expressions import VARIABLE_MARK, Condition, Expression, Tree
-
-
-def split_references(text: str) -> list[str]:
-    """Return literal text and variable names in turn: literal, name, literal, …, literal."""
-    return VARIABLE_MARK.split(text)
-
-
-def replace_references(text: str, value: Callable[[str], str]) -> str:
-    """Return `text` with each variable reference replaced by `value(name)`."""
-    return VARIABLE_MARK.sub(lambda match: value(match[1]), text) if "\0" in text else text
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A value that stays free at bake time."""
-
-    name: str
-    bake_name: str
-    default: str
-    description: str
-    path: KeyPath
-
-
-def with_defaults(text: str, variables: Mapping[str, Variable]) -> str:
-    """Return `text` with each variable reference replaced by the variable's default."""
-    return replace_references(text, lambda name: variables[name].default)
-
-
-def as_written(text: str) -> str:
-    """Return `text` with each variable reference as a manifest writes it, for messages."""
-    return replace_references(text, lambda name: f"{{{{ {name} }}}}")
+from bakegen.expressions.evaluate import Condition, Expression, Tree
+from bakegen.expressions.text import Variable
+from bakegen.source.yaml import KeyPath, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,77 +211,3 @@ class Manifest:
             if release.name == name:
                 return release
         raise KeyError(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """What a target is built from: an image `reference`, and the `target` that makes it if one of ours does."""
-
-    reference: str
-    target: str | None
-    path: KeyPath
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """One bake target: one release at one value of each axis that it spans."""
-
-    name: str
-    image: str
-    release: str
-    values: Mapping[str, str]  # axis -> value, in the order of the manifest
-    names: Mapping[str, tuple[str, ...]]  # what values are called in tags, of axes that have such names
-    platforms: tuple[str, ...]
-    repositories: tuple[str, ...]
-    registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
-    tags: tuple[str, ...]
-    publish: bool
-    parents: tuple[Parent, ...]
-    template: str
-    dockerfile: str  # from the project root
-    context: str  # from the project root, or a URL
-    contexts: Mapping[str, str]
-    args: Mapping[str, str]
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    secrets: tuple[str, ...]
-    ssh: tuple[str, ...]
-    cache_from: tuple[str, ...]
-    cache_to: tuple[str, ...]
-    attest: tuple[str, ...]
-    bake: Mapping[str, Any]
-    path: KeyPath
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """Every repository with every tag, as they are pushed (with variable references)."""
-        return tuple(f"{repository}:{tag}" for repository in self.repositories for tag in self.tags)
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """A combination that is no target, and why; `name` is what the target would be called."""
-
-    name: str
-    image: str
-    release: str
-    values: Mapping[str, str]
-    cause: Literal["exclude", "when"]
-    reason: str
-    path: KeyPath
-
-
-GroupKind = Literal["default", "image", "release", "axis value", "own", "dockerfile"]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A bake group: its members in the order of the manifests, publishable parents of members included.
-
-    `parts` are smaller groups that together hold some or all of the members, so that the bake file need not list them.
-    """
-
-    name: str
-    kind: GroupKind
-    members: tuple[str, ...]
-    parts: tuple[str, ...] = ()

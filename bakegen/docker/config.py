@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakegen.engine.asking import Asker
+from bakegen.docker.process import Asker
 from bakegen.errors import BakegenError, fail
 
 _TOKEN_USER = "<token>"  # noqa: S105 - by this name a helper says that its secret is an identity token

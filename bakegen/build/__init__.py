@@ -1,0 +1,1 @@
+"""A selection → what bake makes of it; declared builders against those that exist."""

@@ -1,1 +1,0 @@
-"""Docker at work: what is asked of it, and what it answers."""

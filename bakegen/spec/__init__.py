@@ -1,0 +1,1 @@
+"""What Docker, BuildKit and registries accept: rules set by others, as pure functions."""
