@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 from unicodedata import combining, east_asian_width
 
 # Every kind of problem. docs/errors.md explains each; tests/errors has an example of each.
@@ -90,6 +89,7 @@ Code = Literal[
     "template-syntax",
     "too-expensive",
     "too-large",
+    "too-many-targets",
     "uncovered-platform",
     "undeclared-parent",
     "undefined-name",
@@ -185,14 +185,19 @@ class Collector:
         """Keep a problem, unless one of its code is kept at its place."""
         self._found.setdefault((problem.position, problem.code), problem)
 
-    @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Go on after a mistake: its problems are kept, and what was being made is left out."""
-        try:
-            yield
-        except BakegenError as error:
-            for problem in error.problems:
-                self.keep(problem)
+    def collecting(self) -> Collector:
+        """Go on after a mistake in a `with` block: its problems are kept, and what was being made is left out."""
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, BakegenError):
+            return False
+        for problem in error.problems:
+            self.keep(problem)
+        return True
 
     def stop_if_any(self) -> None:
         """Raise `BakegenError` with all that is kept."""

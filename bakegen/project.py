@@ -12,8 +12,8 @@ from pathlib import Path
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
 from bakegen.errors import BakegenError, Position, Problem, fail
-from bakegen.expressions.evaluate import Evaluator
-from bakegen.graph.expand import Expansion, expand
+from bakegen.expressions.sandbox import Evaluator
+from bakegen.graph.expand import MAX_TARGETS, Expansion, expand
 from bakegen.graph.graph import Graph
 from bakegen.graph.link import build_graph
 from bakegen.manifest.load import load_manifest, mentioned_files
@@ -106,12 +106,23 @@ def load_project(root: Path, adapt: Callable[[Manifest], Manifest] = lambda mani
                 expansions.append(expand(adapt(load_manifest(file, root, sources[file])), evaluator))
             except BakegenError as error:
                 problems += error.problems
+            if sum(len(expansion.drafts) for expansion in expansions) > MAX_TARGETS:
+                raise _too_many(expansions[-1].manifest)
         if problems:
             raise BakegenError(problems)
         if not expansions:
             raise _no_manifests(folder)
         graph = build_graph(expansions)
     return Project(root, graph, evaluator, loader)
+
+
+def _too_many(manifest: Manifest) -> BakegenError:
+    return manifest.source.failure(
+        "too-many-targets",
+        f"with this manifest, the project has more than {MAX_TARGETS:,} targets",
+        ("image",),
+        hint="bake would need minutes to read as many: split the project, or let releases span fewer axes",
+    )
 
 
 def _no_manifests(folder: Path) -> BakegenError:

@@ -87,12 +87,12 @@ def described(graph: Graph, family: str) -> Iterator[Target]:
     return (target for target in graph.by_image[family] if target.release != "devel-trt")
 
 
-def as_image(graph: Graph, target: Target) -> Image:
+def as_image(target: Target) -> Image:
     return Image(
         platforms=target.platforms,
-        args={name: graph.resolve(target, value) for name, value in target.args.items()},
+        args={name: value.with_defaults() for name, value in target.args.items()},
         dockerfile=target.dockerfile,
-        parent=graph.resolve(target, target.parents[0].reference).removeprefix("docker.io/"),
+        parent=target.parents[0].reference.with_defaults().removeprefix("docker.io/"),
     )
 
 
@@ -100,11 +100,7 @@ def as_image(graph: Graph, target: Target) -> Image:
 def test_the_manifest_makes_the_published_images(project: Project, family: str) -> None:
     graph = project.graph
 
-    made = {
-        graph.resolve(target, tag): as_image(graph, target)
-        for target in described(graph, family)
-        for tag in target.tags
-    }
+    made = {tag.with_defaults(): as_image(target) for target in described(graph, family) for tag in target.tags}
 
     assert made == published(family)
     assert all(target.publish for target in described(graph, family))
@@ -133,8 +129,8 @@ def test_a_parent_in_the_family_is_the_target_that_makes_it(project: Project, fa
                 assert parent.target is None
             else:
                 assert parent.target is not None
-                references = [graph.resolve(target, text) for text in graph.targets[parent.target].references]
-                assert graph.resolve(target, parent.reference) in {
+                references = [text.with_defaults() for text in graph.targets[parent.target].references]
+                assert parent.reference.with_defaults() in {
                     text for reference in references for text in (reference, reference.removeprefix("docker.io/"))
                 }
 
@@ -179,7 +175,7 @@ def test_tensorrt_comes_on_top_of_cudnn(project: Project) -> None:
     graph = project.graph
 
     made = {
-        (graph.resolve(target, target.tags[0]), target.platforms, target.parents[0].target)
+        (target.tags[0].with_defaults(), target.platforms, target.parents[0].target)
         for target in graph.by_image["bento-server"]
         if target.release == "devel-trt"
     }

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from bakegen.expressions.evaluate import EMPTY_NAME
+from bakegen.expressions.sandbox import Evaluator
+from bakegen.expressions.scope import EMPTY_NAME, Expression, Scope
+from bakegen.expressions.values import BoundValue
 from bakegen.graph.tag_names import Claim, expand_pattern, join_names, settle_claims
+from bakegen.source.yaml import parse_source
 
 
 @pytest.mark.parametrize(
@@ -78,8 +81,11 @@ def test_a_name_that_only_one_value_claims_needs_no_version() -> None:
 
 
 def test_a_pattern_expands_to_every_combination_in_order_and_each_tag_once() -> None:
+    source = parse_source(b"k: x\n", "app.yml")
+    scope = Scope(Evaluator(), source, {}, {})
+    scope.add({axis: BoundValue(axis, axis, {}, scope) for axis in ("python", "distro")})
     names = {"python": ("3.14", "3"), "distro": ("slim", "", "")}
 
-    tags = expand_pattern(names, lambda chosen: f"{chosen['python']}-{chosen['distro'] or EMPTY_NAME}")
+    tags = expand_pattern(names, scope, Expression("{{ python }}-{{ distro }}", ("k",)))
 
-    assert tags == ["3.14-slim", "3.14", "3-slim", "3"]
+    assert [tag.with_defaults() for tag in tags] == ["3.14-slim", "3.14", "3-slim", "3"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.expressions.text import split_references
+from bakegen.expressions.text import Text, Variable
 
 WIDTH = 110
 _MANY = WIDTH // 3  # a list of more items is longer than a line, since an item takes a character, a comma and a space
@@ -48,54 +48,53 @@ def _escaped(opening: re.Match[str]) -> str:
     return f"{marks}{marks[-1]}{{{name}}}"
 
 
-def quoted(text: str, names: Mapping[str, str]) -> str:
+def quoted(text: Text | str) -> str:
     """Return a string with its variables, by the names that they have in the bake file; a lone variable stands bare."""
-    if "\0" not in text:
+    if isinstance(text, str):
         return f'"{literal(text)}"'
-    parts = split_references(text)
-    if len(parts) == 3 and not parts[0] and not parts[2]:  # noqa: PLR2004 - nothing, a variable, nothing
-        return names[parts[1]]
+    if len(text.parts) == 1 and isinstance(variable := text.parts[0], Variable):
+        return variable.bake_name
     written = []
-    for index, part in enumerate(parts):
-        if index % 2:
-            written.append(f"${{{names[part]}}}")
+    for index, part in enumerate(text.parts):
+        if isinstance(part, Variable):
+            written.append(f"${{{part.bake_name}}}")
         else:
             # `$` before `${V}` would read as the escape `$${`: the last characters become an expression of their own.
-            marks = part[len(part.rstrip("$%")) :] if index + 1 < len(parts) else ""
+            marks = part[len(part.rstrip("$%")) :] if index + 1 < len(text.parts) else ""
             written.append(literal(part.removesuffix(marks)) + (f'${{"{marks}"}}' if marks else ""))
     return f'"{"".join(written)}"'
 
 
-def write(value: Any, names: Mapping[str, str], indent: int = 0) -> str:
+def write(value: Any, indent: int = 0) -> str:
     """Return `value` as an HCL expression, on one line if it fits, that starts at column `indent`."""
     match value:
         case Name():
             return value.name
         case bool():
             return "true" if value else "false"
-        case str():
-            return quoted(value, names)
+        case str() | Text():
+            return quoted(value)
         case Call():
             if not any(map(_is_long, value.arguments)):
-                flat = f"{value.function}({', '.join(write(item, names) for item in value.arguments)})"
+                flat = f"{value.function}({', '.join(write(item) for item in value.arguments)})"
                 if _fits(flat, indent):
                     return flat
             *first, last = value.arguments
             if isinstance(last, Call) and not first:
-                return f"{value.function}({write(last, names, indent)})"
-            opening = "".join([f"{value.function}(", *(f"{write(item, names)}, " for item in first)])
+                return f"{value.function}({write(last, indent)})"
+            opening = "".join([f"{value.function}(", *(f"{write(item)}, " for item in first)])
             if isinstance(last, list | tuple) and _fits(f"{opening}[", indent):
-                return f"{opening}{_lines('[', last, ']', names, indent)})"
-            return _lines(f"{value.function}(", value.arguments, ")", names, indent)
+                return f"{opening}{_lines('[', last, ']', indent)})"
+            return _lines(f"{value.function}(", value.arguments, ")", indent)
         case list() | tuple():
             if not _is_long(value):
-                flat = f"[{', '.join(write(item, names) for item in value)}]"
+                flat = f"[{', '.join(write(item) for item in value)}]"
                 if _fits(flat, indent):
                     return flat
-            return _lines("[", value, "]", names, indent)
+            return _lines("[", value, "]", indent)
         case Mapping():
             inner = " " * (indent + 2)
-            lines = [f"{inner}{_key(key, names)} = {write(item, names, indent + 2)}" for key, item in value.items()]
+            lines = [f"{inner}{_key(key)} = {write(item, indent + 2)}" for key, item in value.items()]
             return "\n".join(["{", *lines, f"{' ' * indent}}}"])
     raise TypeError(f"{type(value).__name__} has no HCL form")
 
@@ -109,13 +108,13 @@ def _fits(text: str, indent: int) -> bool:
     return indent + len(text) <= WIDTH and "\n" not in text
 
 
-def _key(key: str, names: Mapping[str, str]) -> str:
+def _key(key: str) -> str:
     # A bare variable as a key would be the name itself: keys are always quoted.
-    text = quoted(key, names)
+    text = quoted(key)
     return text if text.startswith('"') else f'"${{{text}}}"'
 
 
-def _lines(before: str, items: Any, after: str, names: Mapping[str, str], indent: int) -> str:
+def _lines(before: str, items: Any, after: str, indent: int) -> str:
     inner = " " * (indent + 2)
-    lines = [f"{inner}{write(item, names, indent + 2)}," for item in items]
+    lines = [f"{inner}{write(item, indent + 2)}," for item in items]
     return "\n".join([before, *lines, f"{' ' * indent}{after}"])

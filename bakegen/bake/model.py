@@ -13,6 +13,7 @@ from typing import Any
 
 from bakegen.bake import hcl
 from bakegen.bake.hcl import Call, Name
+from bakegen.expressions.text import Text
 from bakegen.graph.expand import dockerfile_word, word
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, Target
@@ -73,15 +74,16 @@ class BakeModel:
 def bake_attributes(target: Target) -> dict[str, Any]:
     """Return the attributes of a bake target as they would stand in it without inheritance."""
     attributes: dict[str, Any] = {}
-    if target.context != ".":
+    if target.context.with_defaults() != ".":
         attributes["context"] = target.context
     attributes["dockerfile"] = dockerfile_attribute(target)
-    links = {parent.reference: f"target:{parent.target}" for parent in target.parents if parent.target}
+    links = {parent.reference: Text.literal(f"target:{parent.target}") for parent in target.parents if parent.target}
+    named = {Text.literal(name): value for name, value in target.contexts.items()}
     attributes |= {
-        "contexts": {**links, **target.contexts},
+        "contexts": links | named,
         "args": dict(target.args),
         "labels": dict(target.labels),
-        "annotations": [f"{name}={value}" for name, value in target.annotations.items()],
+        "annotations": [Text.joined([f"{name}=", value]) for name, value in target.annotations.items()],
         "platforms": list(target.platforms),
         "secret": list(target.secrets),
         "ssh": list(target.ssh),
@@ -94,16 +96,17 @@ def bake_attributes(target: Target) -> dict[str, Any]:
         attributes["output"] = ["type=cacheonly"]  # whatever the family says: no flag can push it then
     if target.publish:
         attributes["tags"] = list(target.tags)
-    return {name: value for name, value in attributes.items() if value not in ({}, [], "")}
+    return {name: value for name, value in attributes.items() if value not in ({}, [], "", Text())}
 
 
 def dockerfile_attribute(target: Target) -> str:
     """Return where bake finds the Dockerfile: from the context, as bake reads it, or from the working directory."""
-    if target.context == ".":
+    context = target.context.with_defaults()
+    if context == ".":
         return target.dockerfile
-    if "://" in target.context:
+    if "://" in context:
         return f"cwd://{target.dockerfile}"
-    return posixpath.relpath(target.dockerfile, target.context)
+    return posixpath.relpath(target.dockerfile, context)
 
 
 def bake_model(graph: Graph) -> BakeModel:
@@ -111,7 +114,7 @@ def bake_model(graph: Graph) -> BakeModel:
     variables = [
         BakeVariable(
             variable.bake_name,
-            hcl.quoted(variable.default, {}),
+            hcl.quoted(variable.default),
             variable.description or f"{variable.name} of {manifest.image}",
         )
         for manifest in graph.manifests
@@ -139,7 +142,7 @@ def _group_entry(graph: Graph, group: Group, members: Mapping[str, Sequence[str]
     for member in loose:
         by_platforms.setdefault(graph.targets[member].platforms, []).append(member)
     having = tuple(Call("having", (list(platforms), names)) for platforms, names in by_platforms.items())
-    return Entry(group.name, hcl.write(Call("members", having), {}, indent=2))
+    return Entry(group.name, hcl.write(Call("members", having), indent=2))
 
 
 def _platforms(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:
@@ -151,7 +154,6 @@ def _platforms(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:
 
 def _section(graph: Graph, manifest: Manifest, taken: set[str]) -> Section:
     """Return what an image adds; the names that it gives to shared blocks and constants are added to `taken`."""
-    names = {variable.name: variable.bake_name for variable in manifest.variables.values()}
     targets = graph.by_image[manifest.image]
     repositories = _Constants(manifest.image, targets, taken)
     left = {target.name: bake_attributes(target) for target in targets}
@@ -160,14 +162,14 @@ def _section(graph: Graph, manifest: Manifest, taken: set[str]) -> Section:
     def block(
         name: str, inherits: Sequence[str], attributes: Mapping[str, Any], repositories_name: Name | None = None
     ) -> None:
-        entries = [Entry("inherits", hcl.write(list(inherits), {}, indent=2))] if inherits else []
+        entries = [Entry("inherits", hcl.write(list(inherits), indent=2))] if inherits else []
         for key, value in attributes.items():
             written: Any = value
             if key == "platforms":
                 written = Call("platforms", (value,))
             elif key == "tags":
                 written = Call("tags", (repositories_name, value))
-            entries.append(Entry(key, hcl.write(written, names, indent=2)))
+            entries.append(Entry(key, hcl.write(written, indent=2)))
         blocks.append(Block(name, tuple(entries)))
 
     common = _take_common([left[target.name] for target in targets])
@@ -185,9 +187,7 @@ def _section(graph: Graph, manifest: Manifest, taken: set[str]) -> Section:
                 block(name, above, common)
                 shared[target.dockerfile] = [name]
         block(target.name, shared[target.dockerfile], left[target.name], repositories.of(target))
-    return Section(
-        manifest.image, manifest.source.file, manifest.description, repositories.entries(names), tuple(blocks)
-    )
+    return Section(manifest.image, manifest.source.file, manifest.description, repositories.entries(), tuple(blocks))
 
 
 class _Constants:
@@ -197,17 +197,17 @@ class _Constants:
         kinds = dict.fromkeys(target.repositories for target in targets if target.publish)
         base = word(image).lower().replace("-", "_")
         base = f"image_{base}" if base[0].isdigit() else base
-        self._names: dict[tuple[str, ...], str] = {}
+        self._names: dict[tuple[Text, ...], str] = {}
         for repositories in kinds:
-            last = word(repositories[0].rsplit("/", 1)[-1]).lower().replace("-", "_")
+            last = word(repositories[0].with_defaults().rsplit("/", 1)[-1]).lower().replace("-", "_")
             full = last if last.startswith(base) else f"{base}_{last}"
             self._names[repositories] = _free_name(f"{base if len(kinds) == 1 else full}_repositories", taken)
 
     def of(self, target: Target) -> Name | None:
         return Name(self._names[target.repositories]) if target.publish else None
 
-    def entries(self, names: Mapping[str, str]) -> tuple[Entry, ...]:
-        return tuple(Entry(name, hcl.write(list(repositories), names)) for repositories, name in self._names.items())
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(Entry(name, hcl.write(list(repositories))) for repositories, name in self._names.items())
 
 
 def _take_common(all_attributes: Sequence[dict[str, Any]]) -> dict[str, Any]:

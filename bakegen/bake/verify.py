@@ -18,6 +18,7 @@ from bakegen.bake.print import Names, read_with_buildx
 from bakegen.bake.reading import Attributes, Reading, canonical
 from bakegen.docker.buildx import Buildx, find_buildx
 from bakegen.errors import BakegenError, Position, Problem, fail
+from bakegen.expressions.text import Text
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 
@@ -83,17 +84,18 @@ def judge(graph: Graph, content: bytes, buildx: Buildx | None) -> tuple[int, int
 def model_reading(graph: Graph) -> Reading:
     """Return what bake should read: all targets and groups of the graph, variables at their defaults."""
     return Reading(
-        {target.name: canonical(_attributes(graph, target)) for target in graph.targets.values()},
+        {target.name: canonical(_attributes(target)) for target in graph.targets.values()},
         {group.name: group.members for group in graph.groups},
     )
 
 
-def _attributes(graph: Graph, target: Target) -> dict[str, Any]:
+def _attributes(target: Target) -> dict[str, Any]:
     """Return the attributes of a target as it would stand alone in a bake file without variables."""
 
     def plain(value: Any) -> Any:
-        if isinstance(value, str):
-            return normalize("NFC", graph.resolve(target, value))  # as HCL does when it puts texts together
+        if isinstance(value, str | Text):
+            text = value if isinstance(value, str) else value.with_defaults()
+            return normalize("NFC", text)  # as HCL does when it puts texts together
         if isinstance(value, Mapping):
             return {plain(key): plain(item) for key, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -105,7 +107,7 @@ def _attributes(graph: Graph, target: Target) -> dict[str, Any]:
 def _read_with_buildx(buildx: Buildx, graph: Graph, content: bytes, lines: Mapping[str, Mapping[str, int]]) -> Reading:
     """Return the groups and targets of a file; a group hides the target of its name."""
     names = Names(list(lines["group"]), [name for name in lines["target"] if not name.startswith("_")])
-    targets = [_attributes(graph, target) for target in graph.targets.values()]
+    targets = [_attributes(target) for target in graph.targets.values()]
     return read_with_buildx(buildx, content, names, targets=targets)
 
 

@@ -215,7 +215,7 @@ def _closure(graph: Graph, names: Iterable[str]) -> set[str]:
     new = set(names)
     while new:
         found |= new | graph.ancestors(new)
-        contexts = {text for name in found for text in graph.targets[name].contexts.values()}
+        contexts = {text.with_defaults() for name in found for text in graph.targets[name].contexts.values()}
         linked = {text.removeprefix("target:") for text in contexts if text.startswith("target:")}
         new = (linked & graph.targets.keys()) - found
     return found

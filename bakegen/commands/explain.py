@@ -31,6 +31,6 @@ def explain(
     graph = load_project(find_root(context.obj)).graph
     explanation = explain_target(graph, words)
     if form is TextFormat.json:
-        print_json(explanation.as_data(graph))
+        print_json(explanation.as_data())
     else:
         print_lines(explanation.as_text())

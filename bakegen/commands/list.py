@@ -40,11 +40,11 @@ def list_(
         case "groups":
             rows = listing.group_rows(graph, targets)
         case "tags":
-            rows = listing.tag_rows(graph, targets)
+            rows = listing.tag_rows(targets)
         case "dockerfiles":
             rows = listing.dockerfile_rows(targets)
         case _:
-            rows = [listing.target_row(graph, target) for target in targets]
+            rows = [listing.target_row(target) for target in targets]
     columns = WHAT[what]
     match form:
         case Format.json:

@@ -12,8 +12,9 @@ from dataclasses import replace
 import networkx as nx
 
 from bakegen.errors import Code, Collector, Position, did_you_mean
-from bakegen.expressions.text import Variable, with_defaults
-from bakegen.graph.expand import Draft, Expansion, Wanted, word
+from bakegen.expressions.bake_environment import REGISTRY, under_registry
+from bakegen.expressions.text import Text, Variable
+from bakegen.graph.expand import Draft, Expansion, ParentRequest, word
 from bakegen.graph.graph import Graph
 from bakegen.graph.groups import make_groups
 from bakegen.graph.model import Parent, Target
@@ -125,7 +126,7 @@ class _Linker:
         first: dict[str, Target] = {}
         for manifest, draft in self.drafts():
             target = draft.target
-            parents = [self.parent(manifest, target, wanted) for wanted in draft.wanted]
+            parents = [self.parent(manifest, target, wanted) for wanted in draft.parents]
             target = replace(target, parents=tuple(parent for parent in parents if parent))
             clash = first.setdefault(target.name, target)
             if clash is not target:
@@ -142,11 +143,9 @@ class _Linker:
                 continue
             self.targets[target.name] = target
 
-    def parent(self, manifest: Manifest, target: Target, wanted: Wanted) -> Parent | None:
+    def parent(self, manifest: Manifest, target: Target, wanted: ParentRequest) -> Parent | None:
         if wanted.outside:
-            return Parent(
-                wanted.outside if wanted.outside == "scratch" else familiar(wanted.outside), None, wanted.path
-            )
+            return Parent(_familiar(wanted.outside), None, wanted.path)
         family = self.manifests.get(wanted.image)
         if family is None:
             self.report(
@@ -192,12 +191,12 @@ class _Linker:
                 "exclude the child too, or keep the parent",
             )
             return None
-        reference = familiar(f"{found.repositories[0]}:{found.tags[0]}")
-        if "\0" in reference and wanted.image != manifest.image:
-            reference = with_defaults(reference, family.variables)
+        reference = _familiar(found.references[0])
+        if wanted.image != manifest.image:  # the variables of another family have no build args here
+            reference = reference.without_variables()
         return Parent(reference, found.name, wanted.path)
 
-    def wrong_axes(self, manifest: Manifest, wanted: Wanted, family: Manifest, release: Release) -> bool:
+    def wrong_axes(self, manifest: Manifest, wanted: ParentRequest, family: Manifest, release: Release) -> bool:
         """Report what `at` says of axes and values that the parent does not have."""
         wrong = False
         for name in wanted.at:
@@ -216,7 +215,7 @@ class _Linker:
                 wrong = True
         return wrong
 
-    def why_absent(self, wanted: Wanted, point: Mapping[str, str]) -> str:
+    def why_absent(self, wanted: ParentRequest, point: Mapping[str, str]) -> str:
         for axis, value in point.items():
             family = self.manifests[wanted.image]
             if value not in {other.name for other in family.axis(axis).values}:
@@ -287,10 +286,11 @@ class _Linker:
             if not target.publish:
                 continue
             manifest = self.manifests[target.image]
-            prefixed = {f"BAKEGEN_REGISTRY/{repository.rsplit('/', 1)[-1]}" for repository in target.repositories}
-            for repository in (*target.repositories, *sorted(prefixed)):
+            declared = [repository.with_defaults() for repository in target.repositories]
+            prefixed = {under_registry(repository, REGISTRY) for repository in declared}
+            for repository in (*declared, *sorted(prefixed)):
                 for tag, path in zip(target.tags, paths[target.name], strict=False):
-                    reference = with_defaults(f"{repository}:{tag}", manifest.variables)
+                    reference = f"{repository}:{tag.with_defaults()}"
                     other, other_path = claimed.setdefault(reference, (target, path))
                     if other is target:
                         continue
@@ -309,7 +309,7 @@ class _Linker:
         for target in self.targets.values():
             manifest = self.manifests[target.image]
             for index, cache in enumerate(target.cache_to):
-                place = _cache_place(with_defaults(cache, manifest.variables))
+                place = _cache_place(cache.with_defaults())
                 other = writers.setdefault(place, target) if place else target
                 if other is not target:
                     release = manifest.release(target.release)
@@ -320,6 +320,17 @@ class _Linker:
                         release.cache_to[index].path,
                         "tell them apart with {{ target }}",
                     )
+
+
+def _familiar(reference: Text) -> Text:
+    """Return the form by which BuildKit looks named contexts up; what shortens a reference stands at its ends."""
+    first, *rest = reference.parts
+    if not isinstance(first, str) or not rest:
+        return Text.literal(familiar(first)) if isinstance(first, str) else reference
+    *middle, last = rest
+    if isinstance(last, str) and "@" not in last:
+        last = last.removesuffix(":latest")
+    return Text.joined([familiar(f"{first}x").removesuffix("x"), *middle, last])
 
 
 def _cache_place(cache: str) -> tuple[str, ...]:
@@ -340,7 +351,7 @@ def _full_name(target: Target, beside: Target) -> str:
 
 
 def _tag_hint(target: Target, other: Target, repository: str) -> str:
-    if repository.startswith("BAKEGEN_REGISTRY/"):
+    if repository.startswith(f"{REGISTRY}/"):
         return "with BAKEGEN_REGISTRY, repositories go by their last part: give one of them another, or another tag"
     differing = [axis for axis in target.values if other.values.get(axis) != target.values[axis]]
     if target.release == other.release and target.image == other.image and differing:

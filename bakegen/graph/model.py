@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bakegen.expressions.bake_environment import repositories_in
+from bakegen.expressions.text import Text
 from bakegen.manifest.model import Registry
 from bakegen.source.yaml import KeyPath
 
@@ -14,7 +16,7 @@ from bakegen.source.yaml import KeyPath
 class Parent:
     """What a target is built from: an image `reference`, and the `target` that makes it if one of ours does."""
 
-    reference: str
+    reference: Text
     target: str | None
     path: KeyPath
 
@@ -29,30 +31,36 @@ class Target:
     values: Mapping[str, str]  # axis -> value, in the order of the manifest
     names: Mapping[str, tuple[str, ...]]  # what values are called in tags, of axes that have such names
     platforms: tuple[str, ...]
-    repositories: tuple[str, ...]
+    repositories: tuple[Text, ...]
     registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
-    tags: tuple[str, ...]
+    tags: tuple[Text, ...]
     publish: bool
     parents: tuple[Parent, ...]
     template: str
     dockerfile: str  # from the project root
-    context: str  # from the project root, or a URL
-    contexts: Mapping[str, str]
-    args: Mapping[str, str]
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    secrets: tuple[str, ...]
-    ssh: tuple[str, ...]
-    cache_from: tuple[str, ...]
-    cache_to: tuple[str, ...]
-    attest: tuple[str, ...]
-    bake: Mapping[str, Any]
+    context: Text  # from the project root, or a URL
+    contexts: Mapping[str, Text]
+    args: Mapping[str, Text]
+    labels: Mapping[str, Text]
+    annotations: Mapping[str, Text]
+    secrets: tuple[Text, ...]
+    ssh: tuple[Text, ...]
+    cache_from: tuple[Text, ...]
+    cache_to: tuple[Text, ...]
+    attest: tuple[Text, ...]
+    bake: Mapping[str, Any]  # plain data whose texts are `Text`s
     path: KeyPath
 
     @property
-    def references(self) -> tuple[str, ...]:
-        """Every repository with every tag, as they are pushed (with variable references)."""
-        return tuple(f"{repository}:{tag}" for repository in self.repositories for tag in self.tags)
+    def references(self) -> tuple[Text, ...]:
+        """Every repository with every tag, as they are pushed."""
+        return tuple(Text.joined([repository, ":", tag]) for repository in self.repositories for tag in self.tags)
+
+    def references_in(self, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Every repository with every tag, as bake pushes or loads them in an environment; each once."""
+        names = (repository.at_bake_time(environment) for repository in self.repositories)
+        tags = [tag.at_bake_time(environment) for tag in self.tags]
+        return tuple(dict.fromkeys(f"{name}:{tag}" for name in repositories_in(names, environment) for tag in tags))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What axis values are called in tags, and the tags that patterns expand to.
 
-In: names of axis values per target, and a function that evaluates a pattern. Out: tags.
+In: names of axis values per target, and patterns. Out: tags.
 
 An axis value may go by several names: `3.14.2`, `3.14`, `3` and the empty name. A pattern expands to every
 combination. A name that several values could have belongs to the newest stable one, so nobody edits "newest" at a
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bakegen.expressions.evaluate import EMPTY_NAME
+from bakegen.expressions.scope import EMPTY_NAME, Expression, Scope
+from bakegen.expressions.text import Text
 
 Point = Mapping[str, str]  # axis -> value
+_LATEST = Text.literal("latest")
 
 # The separator before an empty name goes with it; at the start of the tag, the one after it.
 _EMPTY_AFTER = re.compile(f"[-._]{EMPTY_NAME}")
@@ -79,18 +81,31 @@ def _newest(values: Iterable[str]) -> tuple[str | None, bool]:
     return (max(stable, key=versions.__getitem__) if stable else None), True
 
 
-def expand_pattern(names: Mapping[str, Sequence[str]], evaluate: Callable[[Mapping[str, str]], str]) -> list[str]:
+def expand_pattern(names: Mapping[str, Sequence[str]], scope: Scope, pattern: Expression) -> list[Text]:
     """Return the tags of one pattern: one for each combination of names, each once, in order."""
-    tags: dict[str, None] = {}
+    if not names:
+        return [scope.text(pattern) or _LATEST]
+    tags: dict[Text, None] = {}
     for combination in itertools.product(*names.values()):
         chosen = dict(zip(names, combination, strict=True))
-        tags[join_names(evaluate(chosen))] = None
+        tags[_without_empty_names(scope.renamed(chosen).text(pattern)) or _LATEST] = None
     return list(tags)
+
+
+def _without_empty_names(tag: Text) -> Text:
+    return Text.joined(
+        _shortened(part, first=index == 0) if isinstance(part, str) else part for index, part in enumerate(tag.parts)
+    )
+
+
+def _shortened(text: str, *, first: bool) -> str:
+    """Return a part of a tag without its empty names and their separators."""
+    if EMPTY_NAME not in text:
+        return text
+    text = _EMPTY_AFTER.sub("", text)
+    return (_EMPTY_FIRST.sub("", text) if first else text).replace(EMPTY_NAME, "")
 
 
 def join_names(tag: str) -> str:
     """Return a tag without its empty names and their separators; `latest` if nothing is left."""
-    if EMPTY_NAME in tag:
-        tag = _EMPTY_AFTER.sub("", tag)
-        tag = _EMPTY_FIRST.sub("", tag).replace(EMPTY_NAME, "")
-    return tag or "latest"
+    return _shortened(tag, first=True) or "latest"

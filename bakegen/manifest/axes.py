@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bakegen.errors import did_you_mean
-from bakegen.expressions.evaluate import Expression, tree
+from bakegen.expressions.scope import Expression, tree
 from bakegen.manifest.model import Axis, AxisValue, NameRule
 from bakegen.manifest.schema import TYPES, found, type_hint
 from bakegen.manifest.section import Reading

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bakegen.expressions.evaluate import Expression
+from bakegen.expressions.scope import Expression
 from bakegen.manifest.model import CheckRule
 from bakegen.manifest.section import Reading
 from bakegen.source.yaml import KeyPath

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bakegen.errors import BakegenError, Position, did_you_mean, fail
-from bakegen.expressions.evaluate import Expression, tree
+from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
+from bakegen.expressions.scope import Expression, tree
 from bakegen.expressions.text import Variable
 from bakegen.manifest.axes import read_axes
 from bakegen.manifest.builders import read_builders
@@ -186,7 +187,7 @@ class _Builder(Reading):
         for name, value in self.content.get("variables", {}).items():
             path = ("variables", name)
             bake_name = f"{prefix}_{name}"
-            if bake_name.startswith(FOREIGN_PREFIXES) or bake_name in {"BAKEGEN_REGISTRY", "BAKEGEN_PLATFORMS"}:
+            if bake_name.startswith(FOREIGN_PREFIXES) or bake_name in {REGISTRY, PLATFORMS}:
                 self.report(
                     "foreign-variable",
                     f"{bake_name} may be set by Docker, bakegen or a CI system, and bake would take that value",

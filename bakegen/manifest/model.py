@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bakegen.expressions.evaluate import Condition, Expression, Tree
+from bakegen.expressions.scope import Condition, Expression
 from bakegen.expressions.text import Variable
+from bakegen.expressions.values import Tree
 from bakegen.source.yaml import KeyPath, Source
 
 

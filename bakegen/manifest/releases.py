@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bakegen.errors import did_you_mean
-from bakegen.expressions.evaluate import Condition, Expression, tree
+from bakegen.expressions.scope import Condition, Expression, tree
 from bakegen.manifest.checks import read_checks
 from bakegen.manifest.model import FileRule, ParentRule, Release
 from bakegen.manifest.schema import found, type_hint

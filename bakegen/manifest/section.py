@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakegen.errors import Code, Problem
-from bakegen.expressions.evaluate import Expression
+from bakegen.expressions.scope import Expression
 from bakegen.source.yaml import KeyPath, Source
 from bakegen.spec.platforms import platform_mistake
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bakegen.errors import Position, Problem, line_at, narrowed
-from bakegen.expressions.text import with_defaults
 from bakegen.graph.expand import build_args
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest
@@ -49,15 +48,13 @@ def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence
 def _check_target(
     dockerfile: Dockerfile, text: str, path: str, manifest: Manifest, target: Target
 ) -> Iterator[Problem]:
-    args = {name: with_defaults(value, manifest.variables) for name, value in target.args.items()}
+    args = {name: value.with_defaults() for name, value in target.args.items()}
     declared: Mapping[str, Parent] = {
-        with_defaults(parent.reference, manifest.variables): parent
-        for parent in target.parents
-        if parent.reference != "scratch"
+        image: parent for parent in target.parents if (image := parent.reference.with_defaults()) != "scratch"
     }
     named = {*target.contexts}
     used: dict[str, Reference] = {}
-    stage = target.bake.get("target")
+    stage = target.bake["target"].with_defaults() if "target" in target.bake else None
     for platform in target.platforms:
         for reference in references(dockerfile, args, platform, stage):
             used.setdefault(familiar(reference.image), reference)

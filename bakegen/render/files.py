@@ -15,15 +15,16 @@ from typing import Literal
 
 from bakegen.bake.model import BAKE_FILE, bake_model
 from bakegen.errors import Collector
-from bakegen.expressions.evaluate import Scope
-from bakegen.graph.expand import OUTPUT, Names
+from bakegen.expressions.scope import Scope
+from bakegen.graph.expand import OUTPUT
 from bakegen.graph.model import Target
+from bakegen.graph.scope import FamilyNames
 from bakegen.manifest.model import FileRule, Manifest
 from bakegen.output.write import OutputFile, path_problems
 from bakegen.project import Project
 from bakegen.render.check_parents import check_dockerfile
+from bakegen.render.parents import parents_as_written
 from bakegen.render.readme import LIMIT, readme_of
-from bakegen.render.shared_scope import shared_scope
 from bakegen.render.template import at_template, render_template
 from bakegen.source.paths import folders_of, leaves, path_mistake
 from bakegen.source.resources import BAKE_TEMPLATE
@@ -126,7 +127,7 @@ class _Renderer:
         self.problems = Collector()
 
     def image(self, manifest: Manifest) -> None:
-        names = Names(manifest, self.project.evaluator)
+        names = FamilyNames(manifest, self.project.evaluator)
         folder = f"{OUTPUT}/{manifest.image}"
         version = manifest.variables.get("VERSION")
         if version:
@@ -146,8 +147,8 @@ class _Renderer:
         for target in self.graph.targets.values():
             manifest = self.graph.manifest(target.image)
             release = manifest.release(target.release)
-            folders = {target.context: release.context.path}
-            folders |= {target.contexts[name]: value.path for name, value in release.contexts.items()}
+            folders = {target.context.with_defaults(): release.context.path}
+            folders |= {target.contexts[name].with_defaults(): value.path for name, value in release.contexts.items()}
             for folder, path in folders.items():
                 if folder == "." or ":" in folder or folder in made:
                     continue
@@ -212,7 +213,7 @@ class _Renderer:
                     made.manifest.source.problem(problem.code, problem.message, made.path, hint=problem.hint)
                 )
 
-    def dockerfile(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> None:
+    def dockerfile(self, manifest: Manifest, names: FamilyNames, path: str, targets: Sequence[Target]) -> None:
         release = manifest.release(targets[0].release)
         templates = dict.fromkeys(target.template for target in targets)
         if len(templates) > 1:
@@ -222,7 +223,7 @@ class _Renderer:
                 release.dockerfile.path,
                 hint="give them different paths, for example with {{ release }}",
             )
-        scope = shared_scope(self.graph, manifest, names, path, targets)
+        scope = names.shared(targets, parents_as_written(manifest, targets))
         text = render_template(self.project, targets[0].template, scope, manifest, release.template.path, path)
         text = _with_header(text, manifest, targets[0].template)
         self.add(path, OutputFile(text.encode()), manifest, release.dockerfile.path)
@@ -242,19 +243,19 @@ class _Renderer:
             inner = scope if platform is None else scope.with_names({"platform": Platform(platform)})
             if rule.when and not inner.test(rule.when):
                 continue
-            name = inner.text(rule.file)
+            name = inner.plain(rule.file)
             mistake = path_mistake(name)
             if mistake:
                 raise manifest.source.failure("unsafe-path", f'the path "{name}" {mistake}', rule.file.path)
             path = join(dirname(dockerfile), name)
             template = copied = None
             if rule.template:
-                template = inner.text(rule.template)
+                template = inner.plain(rule.template)
                 file = OutputFile(
                     render_template(self.project, template, inner, manifest, rule.template.path, path).encode()
                 )
             else:
-                copied = inner.text(rule.copy or rule.file)
+                copied = inner.plain(rule.copy or rule.file)
                 file = self.copied(manifest, rule, inner)
             self.add(path, file, manifest, rule.path)
             self.originates(
@@ -269,7 +270,7 @@ class _Renderer:
 
     def copied(self, manifest: Manifest, rule: FileRule, scope: Scope) -> OutputFile:
         expression = rule.copy or rule.file
-        text = scope.text(expression)
+        text = scope.plain(expression)
         mistake = path_mistake(text)
         source = self.project.root / text
         if mistake:

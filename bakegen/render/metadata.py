@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Literal
 
-from bakegen.expressions.text import split_references
+from bakegen.expressions.text import Text
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
@@ -99,41 +99,41 @@ def images_data(graph: Graph, manifest: Manifest) -> dict[str, Any]:
             }
             for variable in manifest.variables.values()
         },
-        "targets": [_target_data(graph, manifest, target) for target in graph.by_image[manifest.image]],
+        "targets": [_target_data(target) for target in graph.by_image[manifest.image]],
     }
 
 
-def _target_data(graph: Graph, manifest: Manifest, target: Target) -> dict[str, Any]:
-    def text(marked: str) -> dict[str, str]:
-        return {"value": graph.resolve(target, marked), "pattern": pattern(marked, manifest)}
-
-    def texts(mapping: Mapping[str, str]) -> dict[str, Any]:
-        return {name: text(value) for name, value in mapping.items()}
-
+def _target_data(target: Target) -> dict[str, Any]:
     return {
         "name": target.name,
         "release": target.release,
         "axes": dict(target.values),
         "published": target.publish,
         "platforms": list(target.platforms),
-        "tags": [text(tag) for tag in target.tags] if target.publish else [],
-        "references": [text(reference) for reference in target.references] if target.publish else [],
-        "args": texts(target.args),
-        "labels": texts(target.labels),
-        "parents": [{"reference": text(parent.reference), "target": parent.target} for parent in target.parents],
-        "contexts": texts(target.contexts),
-        "context": target.context,
+        "tags": [_text(tag) for tag in target.tags] if target.publish else [],
+        "references": [_text(reference) for reference in target.references] if target.publish else [],
+        "args": _texts(target.args),
+        "labels": _texts(target.labels),
+        "parents": [{"reference": _text(parent.reference), "target": parent.target} for parent in target.parents],
+        "contexts": _texts(target.contexts),
+        "context": target.context.with_defaults(),
         "dockerfile": target.dockerfile,
     }
 
 
-def pattern(text: str, manifest: Manifest) -> str:
+def _text(text: Text) -> dict[str, str]:
+    return {"value": text.with_defaults(), "pattern": pattern(text)}
+
+
+def _texts(texts: Mapping[str, Text]) -> dict[str, Any]:
+    return {name: _text(text) for name, text in texts.items()}
+
+
+def pattern(text: Text) -> str:
     """Return a text with its variables as the bake file writes them; a `${` that means itself is `$${`, as there."""
-    literal, *rest = split_references(text)
-    parts = [literal.replace("${", "$${")]
-    for name, after in zip(rest[::2], rest[1::2], strict=True):
-        parts += [f"${{{manifest.variables[name].bake_name}}}", after.replace("${", "$${")]
-    return "".join(parts)
+    return "".join(
+        part.replace("${", "$${") if isinstance(part, str) else f"${{{part.bake_name}}}" for part in text.parts
+    )
 
 
 Kind = Literal["manifest", "dockerfiles", "images"]

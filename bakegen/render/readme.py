@@ -14,7 +14,8 @@ from posixpath import relpath
 from typing import Literal, TypeVar
 
 from bakegen.console import count
-from bakegen.expressions.evaluate import EMPTY_NAME, Evaluator
+from bakegen.expressions.sandbox import Evaluator
+from bakegen.expressions.scope import EMPTY_NAME
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
@@ -112,9 +113,9 @@ class _Facts:
     def __init__(self, graph: Graph, manifest: Manifest, evaluator: Evaluator) -> None:
         self.manifest = manifest
         self.targets = [target for target in graph.by_image[manifest.image] if target.publish]
-        self.tags = {target.name: [graph.resolve(target, tag) for tag in target.tags] for target in self.targets}
+        self.tags = {target.name: [tag.with_defaults() for tag in target.tags] for target in self.targets}
         self.repositories = {
-            target.name: [graph.resolve(target, name) for name in target.repositories] for target in self.targets
+            target.name: [name.with_defaults() for name in target.repositories] for target in self.targets
         }
         # What nothing else is built from is what people pull.
         self.ends = [target for target in self.targets if not graph.edges.out_degree(target.name)] or self.targets

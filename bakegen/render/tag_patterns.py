@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bakegen.expressions.evaluate import EMPTY_NAME, Evaluator, Expression, split_expressions
-from bakegen.expressions.text import with_defaults
-from bakegen.graph.expand import Names
+from bakegen.expressions.sandbox import Evaluator, split_expressions
+from bakegen.expressions.scope import EMPTY_NAME, Expression
 from bakegen.graph.model import Target
+from bakegen.graph.scope import FamilyNames
 from bakegen.graph.tag_names import join_names
 from bakegen.manifest.model import Manifest, Release
-from bakegen.spec.platforms import Platform
 
 _NAME = re.compile(r"(?<![\w.'\"])[A-Za-z_][\w.]*")
 _SEPARATORS = "-._"
@@ -77,7 +76,7 @@ class Tagging:
 
     def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
         self._manifest = manifest
-        self._names = Names(manifest, evaluator)
+        self._names = FamilyNames(manifest, evaluator)
         pieces = {release.name: [split_expressions(tag.text) for tag in release.tags] for release in manifest.releases}
         expressions = [text for found in pieces.values() for texts in found if texts for text in texts[1::2]]
         self._called = self._call(dict.fromkeys(expressions))
@@ -133,22 +132,13 @@ class Tagging:
             return (self._manifest.variables[part.name].default,)
         if part.is_name and part.name in target.values:
             return tuple(name or EMPTY_NAME for name in target.names.get(part.name, (target.values[part.name],)))
-        return tuple(dict.fromkeys(self._evaluated(part.expression, target)))
+        return tuple(dict.fromkeys(self._evaluated(part, target)))
 
-    def _evaluated(self, expression: Expression, target: Target) -> Iterator[str]:
+    def _evaluated(self, part: Part, target: Target) -> Iterator[str]:
         """Yield what an expression gives for each combination of the names that axis values go by."""
-        fixed = {
-            "release": target.release,
-            "target": target.name,
-            "platforms": tuple(Platform(platform) for platform in target.platforms),
-            "folder": target.dockerfile.rpartition("/")[0],
-        }
-        point = {axis: self._manifest.axis(axis).value(value) for axis, value in target.values.items()}
+        scope = self._names.of(target)
         for names in itertools.product(*target.names.values()):
-            called = {axis: name or EMPTY_NAME for axis, name in zip(target.names, names, strict=True)}
-            scope = self._names.scope({**self._names.variables, **fixed, **target.values, **called}, point, {})
-            scope.allows_empty_names = True
-            text = with_defaults(scope.text(expression), self._manifest.variables)
+            text = scope.renamed(dict(zip(target.names, names, strict=True))).text(part.expression).with_defaults()
             # Within a longer text, an empty name takes its separator along as it does in a tag.
             yield text if text == EMPTY_NAME else join_names(f"x{text}").removeprefix("x")
 

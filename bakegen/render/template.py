@@ -11,7 +11,8 @@ from pathlib import Path
 from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
 from bakegen.errors import BakegenError, Position, Problem, line_at, narrowed
-from bakegen.expressions.evaluate import Failure, Scope, explain_failure, text_mistake
+from bakegen.expressions.failures import Failure, explain_failure
+from bakegen.expressions.scope import Scope, text_mistake
 from bakegen.manifest.model import Manifest
 from bakegen.project import Project
 from bakegen.source.paths import path_mistake
@@ -31,12 +32,10 @@ def render_template(
         if not problem.hint:
             problem = replace(problem, hint=f"this was on the way to {output}")
         raise BakegenError([problem]) from error
-    mistake = "holds a variable, which is free until bake time" if "\0" in text else text_mistake(text)
+    mistake = text_mistake(text)
     if mistake:
         position = Position(project.loader.shown.get(str(project.loader.find(template)), template))
-        raise BakegenError(
-            [Problem(code="control-character", message=mistake, position=position, hint="pass it as a build arg")]
-        )
+        raise BakegenError([Problem(code="control-character", message=mistake, position=position, hint="remove it")])
     return text
 
 

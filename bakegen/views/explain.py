@@ -6,11 +6,12 @@ In: the graph and the words that name a target. Out: an `Explanation`; or a `Bak
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bakegen.errors import BakegenError, Problem
+from bakegen.expressions.text import Text
 from bakegen.graph.expand import build_args
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Absent, Target
@@ -38,10 +39,10 @@ class Explanation:
     lines: tuple[Line, ...]
     commands: tuple[str, ...]
 
-    def as_data(self, graph: Graph) -> dict[str, Any]:
+    def as_data(self) -> dict[str, Any]:
         """Return the explanation as plain data."""
         facts = [{"what": line.what, "text": line.text, "place": line.place} for line in self.lines]
-        return {**target_row(graph, self.target), "facts": facts, "commands": list(self.commands)}
+        return {**target_row(self.target), "facts": facts, "commands": list(self.commands)}
 
     def as_text(self) -> list[str]:
         """Return the explanation as lines."""
@@ -58,7 +59,7 @@ class Explanation:
 def explain(graph: Graph, words: Sequence[str]) -> Explanation:
     """Explain the one target that a name, a tag or selectors mean; raises `BakegenError` if it is not exactly one."""
     target = _find(graph, words)
-    return Explanation(target, tuple(_lines(graph, target)), tuple(_commands(graph, target)))
+    return Explanation(target, tuple(_lines(graph, target)), tuple(_commands(target)))
 
 
 def _find(graph: Graph, words: Sequence[str]) -> Target:
@@ -67,12 +68,10 @@ def _find(graph: Graph, words: Sequence[str]) -> Target:
         if word in graph.targets:
             return graph.targets[word]
         for target in graph.targets.values():
-            references = [graph.resolve(target, reference) for reference in target.references]
+            references = [reference.with_defaults() for reference in target.references]
             if word in references or familiar(word) in map(familiar, references):
                 return target
-        tagged = [
-            target for target in graph.targets.values() if word in {graph.resolve(target, tag) for tag in target.tags}
-        ]
+        tagged = [target for target in graph.targets.values() if word in {tag.with_defaults() for tag in target.tags}]
         if len(tagged) == 1:
             return tagged[0]
         for absent in graph.absent:
@@ -116,13 +115,13 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
     if target.publish:
         where = place(release.tags[0].path) if release.tags else ""
         for reference in target.references:
-            yield Line("tag", graph.resolve(target, reference), where)
+            yield Line("tag", reference.with_defaults(), where)
     else:
         yield Line("tag", "none: it is built as a parent and not published", place((*release.path, "publish")))
     for platform in target.platforms:
         yield Line("platform", platform, place(("platforms", manifest.platforms.index(platform))))
     for parent in target.parents:
-        text = graph.resolve(target, parent.reference)
+        text = parent.reference.with_defaults()
         yield Line(
             "built from", f"{text}  ({parent.target})" if parent.target else f"{text}  (outside)", place(parent.path)
         )
@@ -133,36 +132,41 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
             yield Line("group", group.name)
     yield Line("dockerfile", target.dockerfile, said(release.dockerfile.path))
     yield Line("template", f"templates/{target.template}", said(release.template.path))
-    yield Line("context", target.context, said(release.context.path))
+    yield Line("context", target.context.with_defaults(), said(release.context.path))
     for name, expression in build_args(manifest, release, target.values).items():
-        yield Line("build arg", f"{name}={graph.resolve(target, target.args[name])}", place(expression.path))
-    for name, text in target.labels.items():
-        yield Line("label", f"{name}={graph.resolve(target, text)}", place(release.labels[name].path))
+        yield Line("build arg", f"{name}={target.args[name].with_defaults()}", place(expression.path))
+    for name, label in target.labels.items():
+        yield Line("label", f"{name}={label.with_defaults()}", place(release.labels[name].path))
     for check in release.checks if target.publish else ():
         yield Line("check", check.name, place(check.path))
 
 
-def _commands(graph: Graph, target: Target) -> Iterator[str]:
+def _commands(target: Target) -> Iterator[str]:
     """Yield the bake command, and the plain one that builds the same image once the parents are in a registry.
 
     Caches and the further attributes of `bake:` are left to bake, but for the stage.
     """
     yield f"docker buildx bake {target.name}"
-    options = {
-        "platform": [",".join(target.platforms)],
-        "build-arg": [f"{name}={text}" for name, text in target.args.items()],
-        "build-context": [f"{name}={text}" for name, text in target.contexts.items()],
-        "label": [f"{name}={text}" for name, text in target.labels.items()],
-        "annotation": [f"{name}={text}" for name, text in target.annotations.items()],
+    options: dict[str, Iterable[Text]] = {
+        "platform": [Text.literal(",".join(target.platforms))],
+        "build-arg": _pairs(target.args),
+        "build-context": _pairs(target.contexts),
+        "label": _pairs(target.labels),
+        "annotation": _pairs(target.annotations),
         "secret": target.secrets,
         "ssh": target.ssh,
         "attest": target.attest,
         "target": [target.bake["target"]] if "target" in target.bake else [],
         "tag": target.references if target.publish else (),
     }
-    words = [f"--{name}={graph.resolve(target, text)}" for name, texts in options.items() for text in texts]
-    if "://" in target.context:  # a remote context has no local files, so the Dockerfile comes on standard input
-        command = shlex.join(["docker", "buildx", "build", *words, "--file=-", target.context])
+    words = [f"--{name}={text.with_defaults()}" for name, texts in options.items() for text in texts]
+    context = target.context.with_defaults()
+    if "://" in context:  # a remote context has no local files, so the Dockerfile comes on standard input
+        command = shlex.join(["docker", "buildx", "build", *words, "--file=-", context])
         yield f"{command} < {shlex.quote(target.dockerfile)}"
     else:
-        yield shlex.join(["docker", "buildx", "build", *words, f"--file={target.dockerfile}", target.context])
+        yield shlex.join(["docker", "buildx", "build", *words, f"--file={target.dockerfile}", context])
+
+
+def _pairs(texts: Mapping[str, Text]) -> list[Text]:
+    return [Text.joined([f"{name}=", text]) for name, text in texts.items()]

@@ -14,7 +14,7 @@ from bakegen.graph.model import Target
 Row = dict[str, Any]
 
 
-def target_row(graph: Graph, target: Target) -> Row:
+def target_row(target: Target) -> Row:
     """Return all that is known of a target, variables at their defaults."""
     return {
         "target": target.name,
@@ -23,24 +23,24 @@ def target_row(graph: Graph, target: Target) -> Row:
         "axes": dict(target.values),
         "platforms": list(target.platforms),
         "published": target.publish,
-        "tags": [graph.resolve(target, reference) for reference in target.references] if target.publish else [],
-        "args": {name: graph.resolve(target, value) for name, value in target.args.items()},
+        "tags": [reference.with_defaults() for reference in target.references] if target.publish else [],
+        "args": {name: value.with_defaults() for name, value in target.args.items()},
         "parents": [
-            {"reference": graph.resolve(target, parent.reference), "target": parent.target} for parent in target.parents
+            {"reference": parent.reference.with_defaults(), "target": parent.target} for parent in target.parents
         ],
         "dockerfile": target.dockerfile,
-        "context": target.context,
+        "context": target.context.with_defaults(),
     }
 
 
-def tag_rows(graph: Graph, targets: Iterable[Target]) -> list[Row]:
+def tag_rows(targets: Iterable[Target]) -> list[Row]:
     """Return a row for each published tag, with its references in all registries."""
     rows = []
     for target in targets:
-        common = target_row(graph, target)
+        common = target_row(target)
         for tag in target.tags if target.publish else ():
-            name = graph.resolve(target, tag)
-            references = [f"{graph.resolve(target, repository)}:{name}" for repository in target.repositories]
+            name = tag.with_defaults()
+            references = [f"{repository.with_defaults()}:{name}" for repository in target.repositories]
             kept = {key: common[key] for key in ("target", "image", "release", "axes", "platforms", "args", "parents")}
             rows.append({"tag": name, "references": references, **kept})
     return rows
