@@ -14,9 +14,9 @@ from typing import Any
 from bakegen.bake import hcl
 from bakegen.bake.hcl import Call, Name
 from bakegen.expressions.text import Text
-from bakegen.graph.expand import dockerfile_word, word
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, Target
+from bakegen.graph.names import dockerfile_word, word
 from bakegen.manifest.model import Manifest
 
 BAKE_FILE = "docker-bake.hcl"

@@ -19,6 +19,7 @@ from bakegen.expressions.scope import Expression, Scope
 from bakegen.expressions.text import Text
 from bakegen.expressions.values import FreeText, text_of
 from bakegen.graph.model import Absent, Target
+from bakegen.graph.names import value_word, word
 from bakegen.graph.scope import FamilyNames, completed
 from bakegen.graph.tag_names import Claim, expand_pattern, settle_claims
 from bakegen.manifest.model import Axis, AxisValue, Manifest, Registry, Release
@@ -31,7 +32,6 @@ OUTPUT = "generated"
 MAX_COMBINATIONS = 100_000  # of axis values in one manifest, before `exclude` and `when`: a second of work
 MAX_TARGETS = 20_000  # of a project: bake, whose time grows with their square, needs minutes to read as many
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")  # docker-image://, target:, oci-layout://, https://
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _SHOWING = ", ".join(kind.title for kind in KINDS if kind.readme)
 
 Point = Mapping[str, AxisValue]  # axis -> value
@@ -65,23 +65,6 @@ class Expansion:
     manifest: Manifest
     drafts: tuple[Draft, ...]
     absent: tuple[Absent, ...]
-
-
-def word(text: str) -> str:
-    """Return text as a word of a bake name, which knows letters, digits, `_` and `-` only."""
-    return _UNSAFE.sub("-", text)
-
-
-def value_word(axis: str, value: str) -> str:
-    """Return how an axis value is called in target and group names; a number gets its axis in front: `python3-9`."""
-    return word(f"{axis}{value}" if value[0].isdigit() else value)
-
-
-def dockerfile_word(path: str) -> str:
-    """Name a Dockerfile by its folders: `generated/app/debian11/base/Dockerfile-conda` is `app_debian11_base_conda`."""
-    parts = path.split("/")[1:]
-    parts[-1] = parts[-1].removeprefix("Dockerfile").strip("-.")
-    return "_".join(word(part) for part in parts if part)
 
 
 def build_args(manifest: Manifest, release: Release, values: Mapping[str, str]) -> dict[str, Expression]:

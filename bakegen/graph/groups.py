@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from bakegen.errors import BakegenError, Problem
-from bakegen.graph.expand import dockerfile_word, value_word, word
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, GroupKind, Target
+from bakegen.graph.names import dockerfile_word, value_word, word
 from bakegen.graph.select import parse_selectors
 from bakegen.manifest.model import Manifest
 from bakegen.source.yaml import KeyPath
