@@ -24,7 +24,7 @@ from bakegen.project import Project, load_project
 from bakegen.render.files import render_readme
 from bakegen.render.markdown import cell, code, link, paragraph, prose
 from bakegen.render.readme import DETAILS, LIMIT, readme_of
-from bakegen.render.tag_patterns import Part, Pattern, picture
+from bakegen.render.tag_patterns import TagPart, TagPattern, picture
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from families import SHAPES, Shape, write_project
@@ -167,9 +167,9 @@ def test_expressions_are_told_from_text(text: str, parts: list[str] | None) -> N
     ],
 )
 def test_a_pattern_shows_what_differs(literals: tuple[str, ...], texts: Sequence[tuple[str, ...]], shown: str) -> None:
-    parts = tuple(Part(name, Expression(f"{{{{ {name} }}}}", ())) for name in "ab"[: len(texts)])
+    parts = tuple(TagPart(name, Expression(f"{{{{ {name} }}}}", ())) for name in "ab"[: len(texts)])
 
-    assert Pattern(literals, parts).text(dict(zip("ab", texts, strict=False))) == shown
+    assert TagPattern(literals, parts).text(dict(zip("ab", texts, strict=False))) == shown
     assert join_names("-".join(literals)) or shown  # the rule for empty names is that of tags
 
 

@@ -21,7 +21,7 @@ from bakegen.manifest.builders import read_builders
 from bakegen.manifest.model import Axis, Deprecation, Exclusion, Manifest, Registry, Release
 from bakegen.manifest.releases import read_releases
 from bakegen.manifest.schema import check_schema
-from bakegen.manifest.section import Reading
+from bakegen.manifest.section import SectionReader
 from bakegen.source.paths import leaves, path_mistake, relative
 from bakegen.source.yaml import KeyPath, Source, check_mapping, include, load_source
 from bakegen.spec.bake_attributes import OLDEST_BUILDX
@@ -46,7 +46,7 @@ def load_manifest(file: Path, root: Path, source: Source | None = None) -> Manif
     problems = check_schema(source)
     if problems:
         raise BakegenError(problems)
-    return _Builder(source, file.parent, root).build()
+    return _ManifestReader(source, file.parent, root).manifest()
 
 
 def mentioned_files(source: Source, folder: Path) -> Iterator[Path]:
@@ -107,7 +107,7 @@ def _nearest_file(folder: Path, text: str) -> str:
     return f'did you mean "{(Path(text).parent / near[0]).as_posix()}"?' if near else ""
 
 
-class _Builder(Reading):
+class _ManifestReader(SectionReader):
     """Turns plain data into declarations."""
 
     def __init__(self, source: Source, folder: Path, root: Path) -> None:
@@ -116,7 +116,7 @@ class _Builder(Reading):
         self.root = root
         self.inputs = [source.file, *(file for file in source.lines if file != source.file)]
 
-    def build(self) -> Manifest:
+    def manifest(self) -> Manifest:
         content = self.content
         major, minor = (int(part) for part in str(content.get("buildx", "0.13")).split(".")[:2])
         buildx = max((major, minor), OLDEST_BUILDX)

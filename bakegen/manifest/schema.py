@@ -6,7 +6,6 @@ the only list of keys and types; it is also what editors and docs/manifest.md us
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,22 +13,15 @@ from functools import cache
 from typing import Any
 
 from bakegen.errors import Problem, did_you_mean
-from bakegen.source.resources import resource
+from bakegen.source.resources import schema_of
 from bakegen.source.yaml import KeyPath, Source
-
-
-@cache
-def manifest_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of manifests."""
-    schema: dict[str, Any] = json.loads(resource("schema/manifest.schema.json").read_text(encoding="utf-8"))
-    return schema
 
 
 @cache
 def _validator() -> Any:
     from jsonschema import Draft202012Validator  # 0.1 s that `--help` must not pay
 
-    return Draft202012Validator(manifest_schema())
+    return Draft202012Validator(schema_of("manifest"))
 
 
 def check_schema(source: Source) -> list[Problem]:

@@ -14,7 +14,7 @@ from bakegen.source.yaml import KeyPath, Source
 from bakegen.spec.platforms import platform_mistake
 
 
-class Reading:
+class SectionReader:
     """One manifest while it is read; problems collect in `problems`."""
 
     def __init__(self, source: Source) -> None:

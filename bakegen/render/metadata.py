@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any, Literal
 
 from bakegen.expressions.text import Text
@@ -21,7 +20,7 @@ from bakegen.output.write import OutputFile
 from bakegen.project import Project
 from bakegen.render.files import METADATA, Origin, Rendering
 from bakegen.source.paths import relative
-from bakegen.source.resources import resource
+from bakegen.source.resources import schema_of
 
 FORMAT = 1  # grows when a reader of the documents would have to change
 
@@ -136,15 +135,7 @@ def pattern(text: Text) -> str:
     )
 
 
-Kind = Literal["manifest", "dockerfiles", "images"]
-KINDS: tuple[Kind, ...] = ("dockerfiles", "images")
-
-
-@cache
-def schema_of(kind: Kind) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of manifests, or of one kind of metadata."""
-    schema: dict[str, Any] = json.loads(resource(f"schema/{kind}.schema.json").read_text(encoding="utf-8"))
-    return schema
+KINDS: tuple[Literal["dockerfiles"], Literal["images"]] = ("dockerfiles", "images")
 
 
 def check_metadata(made: Mapping[str, OutputFile]) -> None:

@@ -21,7 +21,7 @@ from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.manifest.model import Deprecation, Manifest
 from bakegen.render.markdown import cell, code, link, paragraph, prose
-from bakegen.render.tag_patterns import Tagging, picture
+from bakegen.render.tag_patterns import TagPatterns, picture
 from bakegen.spec.registry_kinds import KINDS
 
 LIMIT = min(kind.readme_limit for kind in KINDS if kind.readme_limit)  # bytes that every registry takes
@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
+class ReadmeDetail:
     """How much is told: what has a row of its own, rows of each table, characters of each text (0: all)."""
 
     row: Literal["Dockerfile", "release and platforms", "release"]
@@ -43,13 +43,13 @@ class Detail:
 
 
 DETAILS = (
-    Detail("Dockerfile", tags=True),
-    Detail("Dockerfile"),
-    Detail("release and platforms"),
-    Detail("release"),
-    Detail("release", most=60, text=200),
-    Detail("release", most=20, text=100),
-    Detail("release", most=3, text=100, pictures=False),
+    ReadmeDetail("Dockerfile", tags=True),
+    ReadmeDetail("Dockerfile"),
+    ReadmeDetail("release and platforms"),
+    ReadmeDetail("release"),
+    ReadmeDetail("release", most=60, text=200),
+    ReadmeDetail("release", most=20, text=100),
+    ReadmeDetail("release", most=3, text=100, pictures=False),
 )
 
 
@@ -101,13 +101,13 @@ class Readme:
 
 def readme_of(graph: Graph, manifest: Manifest, evaluator: Evaluator) -> Iterator[Readme]:
     """Yield what the README of a family may tell, from all to little."""
-    facts = _Facts(graph, manifest, evaluator)
+    facts = _Family(graph, manifest, evaluator)
     for detail in DETAILS:
         if facts.least(detail) < LIMIT or detail == DETAILS[-1]:
             yield facts.readme(detail)
 
 
-class _Facts:
+class _Family:
     """What is known of a family before it is decided how much to tell."""
 
     def __init__(self, graph: Graph, manifest: Manifest, evaluator: Evaluator) -> None:
@@ -123,10 +123,10 @@ class _Facts:
         self.deprecated = {
             tag for tags in self.tags.values() for tag in tags if any(fnmatchcase(tag, pattern) for pattern in patterns)
         }
-        self.tagging = Tagging(manifest, evaluator)
+        self.tagging = TagPatterns(manifest, evaluator)
         self.texts = self.tagging.texts(self.targets)
 
-    def readme(self, detail: Detail) -> Readme:
+    def readme(self, detail: ReadmeDetail) -> Readme:
         manifest = self.manifest
         tags = {tag for found in self.tags.values() for tag in found}
         groups = self.groups(detail)
@@ -145,7 +145,7 @@ class _Facts:
             manifest=self.link(manifest.source.file) if manifest.source_url else prose(manifest.source.file),
         )
 
-    def least(self, detail: Detail) -> int:
+    def least(self, detail: ReadmeDetail) -> int:
         """Return a number of bytes that the table of tags has at least: what cannot fit need not be written to be seen."""
         if detail.tags:
             return sum(len(tag) for tags in self.tags.values() for tag in tags)
@@ -164,7 +164,7 @@ class _Facts:
         order = dict.fromkeys(name for names in self.repositories.values() for name in names)
         return [found[repository] for repository in order if repository in found]
 
-    def releases(self, detail: Detail) -> list[ReleaseRow]:
+    def releases(self, detail: ReadmeDetail) -> list[ReleaseRow]:
         by_release = _grouped((target.release, target) for target in self.targets)
         described = [release for release in self.manifest.releases if release.name in by_release]
         if len(described) == 1 and not described[0].description:
@@ -214,7 +214,7 @@ class _Facts:
         number = count(sum(platforms.values()), "image")
         return f"{made}, which makes {number} on {count(len(images), 'platform')}: {', '.join(images)}."
 
-    def groups(self, detail: Detail) -> list[list[Target]]:
+    def groups(self, detail: ReadmeDetail) -> list[list[Target]]:
         """Return the targets that have a row in common."""
 
         def key(target: Target) -> tuple[object, ...]:
@@ -228,7 +228,7 @@ class _Facts:
 
         return list(_grouped((key(target), target) for target in self.targets).values())
 
-    def row(self, targets: Sequence[Target], detail: Detail) -> TagRow:
+    def row(self, targets: Sequence[Target], detail: ReadmeDetail) -> TagRow:
         names = [tag for target in targets for tag in self.tags[target.name]]
         dockerfiles = list(dict.fromkeys(target.dockerfile for target in targets))
         folder = f"{OUTPUT}/{self.manifest.image}"
@@ -247,7 +247,7 @@ class _Facts:
     def each(self, tags: Iterable[str]) -> str:
         return " ".join(f"{code(tag)} (deprecated)" if tag in self.deprecated else code(tag) for tag in tags)
 
-    def summed_up(self, targets: Sequence[Target], tags: Sequence[str], detail: Detail) -> str:
+    def summed_up(self, targets: Sequence[Target], tags: Sequence[str], detail: ReadmeDetail) -> str:
         """Return tags as patterns with what stands for their parts, and how many there are."""
         if len(tags) == 1:
             return self.each(tags)
@@ -266,7 +266,7 @@ class _Facts:
         number = count(len(tags), "tag") + (f", {deprecated} of them deprecated" if deprecated else "")
         return "; ".join([shown, *_first(parts, detail), number])
 
-    def left_out(self, detail: Detail, rows: int) -> str:
+    def left_out(self, detail: ReadmeDetail, rows: int) -> str:
         """Return what is not told, and where it is, as a sentence."""
         if detail.tags:
             return ""
@@ -278,7 +278,7 @@ class _Facts:
             f"{command} lists every tag{place}, and so does the registry."
         )
 
-    def deprecation(self, entry: Deprecation, detail: Detail) -> DeprecatedRow:
+    def deprecation(self, entry: Deprecation, detail: ReadmeDetail) -> DeprecatedRow:
         made = sum(
             any(fnmatchcase(tag, pattern) for pattern in entry.tags) for tags in self.tags.values() for tag in tags
         )
@@ -303,7 +303,7 @@ def _grouped(pairs: Iterable[tuple[object, Target]]) -> dict[object, list[Target
     return found
 
 
-def _first(items: Sequence[Item], detail: Detail) -> tuple[Item, ...]:
+def _first(items: Sequence[Item], detail: ReadmeDetail) -> tuple[Item, ...]:
     return tuple(items[: detail.most] if detail.most else items)
 
 

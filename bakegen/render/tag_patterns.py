@@ -21,11 +21,11 @@ from bakegen.manifest.model import Manifest, Release
 _NAME = re.compile(r"(?<![\w.'\"])[A-Za-z_][\w.]*")
 _SEPARATORS = "-._"
 
-Texts = Mapping[str, tuple[str, ...]]  # part -> what stands for it; `EMPTY_NAME` takes its separator along
+PartTexts = Mapping[str, tuple[str, ...]]  # part -> what stands for it; `EMPTY_NAME` takes its separator along
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TagPart:
     """What differs from tag to tag, by the name that readers see, and its expression."""
 
     name: str
@@ -38,17 +38,17 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class TagPattern:
     """Literal text and parts in turn: literal, part, literal, …, literal."""
 
     literals: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[TagPart, ...]
 
-    def text(self, texts: Texts, kept: Iterable[str] = ()) -> str:
+    def text(self, texts: PartTexts, kept: Iterable[str] = ()) -> str:
         """Return the pattern for readers: a part that has one text, and is not to be `kept`, is written out.
 
-        >>> python = Part("python", Expression("{{ python }}", ()))
-        >>> Pattern(("py", ""), (python,)).text({"python": ("3.8", "3.9")})
+        >>> python = TagPart("python", Expression("{{ python }}", ()))
+        >>> TagPattern(("py", ""), (python,)).text({"python": ("3.8", "3.9")})
         'py<python>'
         """
         shown = self.literals[0]
@@ -71,7 +71,7 @@ class Pattern:
         return join_names(shown)
 
 
-class Tagging:
+class TagPatterns:
     """The patterns of a family, and what stands for their parts."""
 
     def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
@@ -83,7 +83,7 @@ class Tagging:
         self._patterns = {release.name: self._read(release, pieces[release.name]) for release in manifest.releases}
         self.variables = frozenset(manifest.variables)
 
-    def patterns(self, release: str) -> tuple[Pattern, ...]:
+    def patterns(self, release: str) -> tuple[TagPattern, ...]:
         """Return the patterns of a release; none if one of them has statements, so that it has no parts."""
         return self._patterns[release]
 
@@ -96,7 +96,7 @@ class Tagging:
                     found.setdefault(part.name, {}).update(dict.fromkeys(self._texts_of(part, target)))
         return {name: tuple(texts) for name, texts in found.items()}
 
-    def _read(self, release: Release, pieces: Sequence[Sequence[str] | None]) -> tuple[Pattern, ...]:
+    def _read(self, release: Release, pieces: Sequence[Sequence[str] | None]) -> tuple[TagPattern, ...]:
         fixed = {"release": release.name, "image": self._manifest.image}
         patterns = []
         for tag, found in zip(release.tags, pieces, strict=True):
@@ -107,9 +107,9 @@ class Tagging:
                 if expression in fixed:
                     literals[-1] += fixed[expression] + literal
                 else:
-                    parts.append(Part(self._called[expression], Expression(f"{{{{ {expression} }}}}", tag.path)))
+                    parts.append(TagPart(self._called[expression], Expression(f"{{{{ {expression} }}}}", tag.path)))
                     literals.append(literal)
-            patterns.append(Pattern(tuple(literals), tuple(parts)))
+            patterns.append(TagPattern(tuple(literals), tuple(parts)))
         return tuple(patterns)
 
     def _call(self, expressions: Iterable[str]) -> dict[str, str]:
@@ -127,14 +127,14 @@ class Tagging:
             called.setdefault(expression, name)
         return called
 
-    def _texts_of(self, part: Part, target: Target) -> Sequence[str]:
+    def _texts_of(self, part: TagPart, target: Target) -> Sequence[str]:
         if part.is_name and part.name in self.variables:
             return (self._manifest.variables[part.name].default,)
         if part.is_name and part.name in target.values:
             return tuple(name or EMPTY_NAME for name in target.names.get(part.name, (target.values[part.name],)))
         return tuple(dict.fromkeys(self._evaluated(part, target)))
 
-    def _evaluated(self, part: Part, target: Target) -> Iterator[str]:
+    def _evaluated(self, part: TagPart, target: Target) -> Iterator[str]:
         """Yield what an expression gives for each combination of the names that axis values go by."""
         scope = self._names.of(target)
         for names in itertools.product(*target.names.values()):

@@ -18,12 +18,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bakegen.docker.buildx import holding_signals
 from bakegen.errors import BakegenError, MisuseError, Position, Problem, fail, printable
 from bakegen.manifest.load import variable_prefix
-from bakegen.manifest.schema import manifest_schema
 from bakegen.output.write import Tree, lock
 from bakegen.project import load_project
 from bakegen.render.files import render
 from bakegen.source.paths import MANIFESTS, TEMPLATES, folders_of
-from bakegen.source.resources import resource
+from bakegen.source.resources import resource, schema_of
 from bakegen.spec.references import is_repository
 from bakegen.starter.releases import BASE, Release
 
@@ -37,7 +36,7 @@ _WORDS = frozenset({"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
 
 def check_names(image: str, registry: str | None) -> None:
     """Raise `MisuseError` if this cannot be an image, or its images cannot be pushed there."""
-    declared = manifest_schema()["properties"]["image"]
+    declared = schema_of("manifest")["properties"]["image"]
     if not re.search(declared["pattern"], image) or image.endswith("\n") or len(image) > declared["maxLength"]:
         rule = "lower-case letters and digits, joined by `.`, `_` or `-`"
         raise MisuseError(f'"{printable(image)}" cannot be an image: its name is made of {rule}')
