@@ -185,9 +185,9 @@ def test_a_picture_leads_from_each_part_to_its_note() -> None:
 def test_the_values_of_parts_are_those_of_tags(tmp_path: Path) -> None:
     text = readme(
         tmp_path,
-        MANIFEST + 'names: {distro: [{name: "", for: debian}, "{{ distro }}"], python: ["{{ python }}", "{{ python | major }}"]}\n'
+        MANIFEST + 'names: {distro: [{name: "", for: debian}, "{{ distro }}"], python: ["{{ python | replace(\'.\', \'\') }}", "{{ python | major }}"]}\n'
         'define: {flavour: "{{ \'small\' if distro == \'alpine\' else \'\' }}"}\n'
-        'releases: {runtime: {tags: ["{{ VERSION }}-py{{ python | replace(\'.\', \'\') }}-{{ distro }}{{ flavour }}-{{ release }}"]}}\n',
+        'releases: {runtime: {tags: ["{{ VERSION }}-py{{ python }}-{{ distro }}{{ flavour }}-{{ release }}"]}}\n',
     )  # fmt: skip
 
     assert [line for line in text.splitlines() if "─" in line] == [
@@ -199,17 +199,17 @@ def test_the_values_of_parts_are_those_of_tags(tmp_path: Path) -> None:
     assert "<VERSION>-py<python>[-<distro>][<flavour>]-runtime\n" in text
 
 
-def test_empty_names_are_left_out_of_expressions_too(tmp_path: Path) -> None:
+def test_what_a_pattern_computes_is_a_part_of_its_own(tmp_path: Path) -> None:
     text = readme(
         tmp_path,
         MANIFEST + 'names: {distro: [{name: "", for: debian}, {name: alpine, for: alpine}]}\n'
-        "releases: {runtime: {tags: [\"{{ python }}{{ '-' ~ distro }}{{ '-v' ~ distro }}\", '{{ distro }}-{{ python }}']}}\n",
+        "define: {kind: \"{{ 'v-' ~ distro }}\"}\n"
+        'releases: {runtime: {tags: ["{{ python }}-{{ distro }}-{{ kind }}", "{{ distro }}-{{ python }}"]}}\n',
     )
 
-    assert "`3.8-v` `3.8` `3.9-v` `3.9`" in text
-    assert "<python>[<distro-2>]<distro-3>\n" in text
-    assert "└─ distro-2: -alpine, or left out\n" in text
-    assert "└─ distro-3: -v, -valpine\n" in text
+    assert "`3.8-v-debian` `3.8` `3.9-v-debian` `3.9`" in text
+    assert "<python>[-<distro>]-<kind>\n" in text
+    assert "└─ kind: v-debian, v-alpine\n" in text
 
 
 def test_tags_with_statements_are_listed_only(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from jinja2 import StrictUndefined, Template, Undefined
+from jinja2 import StrictUndefined, Template, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.loaders import BaseLoader
 from jinja2.nativetypes import NativeCodeGenerator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bakegen.expressions.scope import Scope
 
 _SCOPE = "bakegen scope"  # key in Jinja's own mapping of names; the space keeps templates from naming it
+NAME_OF = "__name_of_"  # before an axis that a tag pattern mentions by itself
 UNSTABLE_FILTERS = ("random", "pprint")  # differ from run to run
 
 
@@ -223,6 +224,42 @@ class Sandbox(ImmutableSandboxedEnvironment):
         raise SecurityError(f"the operator {operator} is not available in templates")
 
 
+class TagSandbox(Sandbox):
+    """The sandbox of tag patterns, where `{{ axis }}` and nothing else stands for a name of the axis's value."""
+
+    def __init__(self, axes: frozenset[str]) -> None:
+        super().__init__(None)
+        self._axes = axes
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        own = {found.name for found in tree.find_all(nodes.Name) if found.ctx == "store"}
+        for output in tree.find_all(nodes.Output):
+            for node in output.nodes:
+                if isinstance(node, nodes.Name) and node.name in self._axes - own:
+                    node.name = NAME_OF + node.name
+        return tree
+
+
+def computed_from(pattern: str, axes: frozenset[str]) -> str | None:
+    """Return an axis that a tag pattern computes text from, where it could have meant a name of its value; None if none.
+
+    `{{ axis }}` means the names, and conditions compare the value: neither is meant here.
+    """
+    stack: list[nodes.Node] = [_LEXER.parse(pattern)]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, nodes.Compare | nodes.Test | nodes.Getattr | nodes.Getitem):
+            continue
+        if isinstance(node, nodes.Name) and node.name in axes:
+            return node.name
+        left_out = [node.test] if isinstance(node, nodes.CondExpr | nodes.If) else []
+        if isinstance(node, nodes.Output):
+            left_out = [child for child in node.nodes if isinstance(child, nodes.Name)]
+        stack += [child for child in node.iter_child_nodes() if child not in left_out]
+    return None
+
+
 _LEXER = Sandbox(None)
 
 
@@ -233,23 +270,29 @@ class Evaluator:
         self.limits = Limits()
         self.templates = Sandbox(loader, _finalize_in_file)
         self._inline = Sandbox(None)
-        self._compiled: dict[tuple[bool, str], Callable[[Scope], Any]] = {}
+        self._tags: dict[frozenset[str], TagSandbox] = {}
+        self._texts: dict[tuple[str, frozenset[str]], Callable[[Scope], Any]] = {}
+        self._conditions: dict[str, Callable[[Scope], Any]] = {}
 
-    def text(self, text: str, scope: Scope) -> str | FreeText:
-        """Return `text` with its expressions evaluated; raises whatever Jinja raises."""
-        run = self._compiled.get((True, text))
+    def text(self, text: str, scope: Scope, named: frozenset[str] = frozenset()) -> str | FreeText:
+        """Return `text` with its expressions evaluated; raises whatever Jinja raises.
+
+        In a tag pattern, a mention of one of the axes in `named` stands for a name of its value.
+        """
+        run = self._texts.get((text, named))
         if run is None:
-            template = self._inline.from_string(text)
-            run = self._compiled[True, text] = lambda scope: template.render({_SCOPE: scope})
+            sandbox = self._tags.setdefault(named, TagSandbox(named)) if named else self._inline
+            template = sandbox.from_string(text)
+            run = self._texts[text, named] = lambda scope: template.render({_SCOPE: scope})
         found: str | FreeText = self._bounded(run, scope)
         return found
 
     def test(self, text: str, scope: Scope) -> bool:
         """Return whether a condition holds; raises whatever Jinja raises."""
-        run = self._compiled.get((False, text))
+        run = self._conditions.get(text)
         if run is None:
             condition = self._inline.compile_expression(text, undefined_to_none=False)
-            run = self._compiled[False, text] = lambda scope: bool(condition({_SCOPE: scope}))
+            run = self._conditions[text] = lambda scope: bool(condition({_SCOPE: scope}))
         return bool(self._bounded(run, scope))
 
     def render(self, name: str, scope: Scope) -> str:

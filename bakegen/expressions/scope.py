@@ -15,7 +15,7 @@ from jinja2.utils import missing
 
 from bakegen.errors import BakegenError, narrowed
 from bakegen.expressions.failures import explain_failure
-from bakegen.expressions.sandbox import Evaluator
+from bakegen.expressions.sandbox import NAME_OF, Evaluator
 from bakegen.expressions.text import Text, Variable
 from bakegen.expressions.values import BoundValue, NotAvailableError, Tree, seen_by_expressions, text_of
 from bakegen.source.yaml import KeyPath, Source, normalized
@@ -71,7 +71,7 @@ def tree(value: Any, path: KeyPath) -> Tree:
 class Scope:
     """The names that one evaluation may use, each computed when it is first asked for."""
 
-    __slots__ = ("_definitions", "_evaluator", "_open", "_source", "_unavailable", "_values", "allows_empty_names")
+    __slots__ = ("_definitions", "_evaluator", "_named", "_open", "_source", "_unavailable", "_values")
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Scope:
         self._definitions = definitions
         self._unavailable = unavailable  # name -> message and hint
         self._values: dict[str, Any] = {}
-        self.allows_empty_names = False  # in tag patterns only
+        self._named: Mapping[str, str] = {}  # axis -> name of its value, in tag patterns
         self._open: dict[KeyPath, None] = {}  # what is being evaluated, outermost first
 
     def add(self, values: Mapping[str, Any]) -> Scope:
@@ -104,12 +104,11 @@ class Scope:
                 scope._values[name] = value._within(scope) if isinstance(value, BoundValue) else value  # noqa: SLF001
         return scope.add(values)
 
-    def renamed(self, names: Mapping[str, str]) -> Scope:
-        """Return a scope in which axis values go by these names, an empty one by `EMPTY_NAME`."""
-        scope = self.with_names({})
-        scope.allows_empty_names = True
-        for axis, name in names.items():
-            scope._values[axis] = scope._values[axis]._within(scope, name or EMPTY_NAME)  # noqa: SLF001
+    def named(self, names: Mapping[str, str]) -> Scope:
+        """Return the same scope for tag patterns, where a mention of one of these axes alone stands for its name."""
+        scope = Scope(self._evaluator, self._source, self._definitions, self._unavailable)
+        scope._values = self._values
+        scope._named = {axis: name or EMPTY_NAME for axis, name in names.items()}
         return scope
 
     def names(self) -> Iterable[str]:
@@ -120,6 +119,8 @@ class Scope:
         """Return the value of a name, Jinja's `missing` if there is none; raises NotAvailableError."""
         if name in self._values:
             return self._values[name]
+        if name.startswith(NAME_OF):
+            return self._named[name.removeprefix(NAME_OF)]
         if name in self._definitions:
             value = self._values[name] = self.data(self._definitions[name])
             return value
@@ -135,6 +136,15 @@ class Scope:
             return self._checked(expression)
         except NotAvailableError as error:
             raise self._error(expression.path, error) from error
+
+    def tag(self, pattern: Expression) -> Text:
+        """Return what a tag pattern gives, with `EMPTY_NAME` where a name is empty; raises `BakegenError` at its place."""
+        if pattern.is_literal:
+            return Text.literal(pattern.text)
+        try:
+            return self._checked(pattern, frozenset(self._named))
+        except NotAvailableError as error:
+            raise self._error(pattern.path, error) from error
 
     def plain(self, expression: Expression) -> str:
         """Return the text of an expression that no variable may stand in; raises `BakegenError` at its place."""
@@ -185,15 +195,15 @@ class Scope:
         message = f'"{names[0]}" is defined by itself{others}'
         return self._source.failure("definition-loop", message, circle[0], hint="break the circle")
 
-    def _checked(self, expression: Expression) -> Text:
+    def _checked(self, expression: Expression, named: frozenset[str] = frozenset()) -> Text:
         try:
-            text = text_of(self._evaluator.text(expression.text, self))
+            text = text_of(self._evaluator.text(expression.text, self, named))
         except (BakegenError, NotAvailableError):
             raise
         except Exception as error:
             raise self._error(expression.path, error) from error
         literals = "".join(part for part in text.parts if isinstance(part, str))
-        mistake = text_mistake(literals.replace(EMPTY_NAME, "") if self.allows_empty_names else literals)
+        mistake = text_mistake(literals.replace(EMPTY_NAME, "") if self._named else literals)
         if mistake:
             raise self._source.failure("control-character", mistake, expression.path, hint="remove it")
         return text if literals.isascii() else Text.joined(map(_normalized, text.parts))

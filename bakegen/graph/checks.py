@@ -62,13 +62,11 @@ def check_declarations(manifests: Sequence[Manifest]) -> Iterator[Problem]:
                 )
 
 
-def check_targets(
-    targets: Mapping[str, Target], edges: nx.DiGraph, manifests: Manifests, tag_paths: Mapping[str, Sequence[KeyPath]]
-) -> Iterator[Problem]:
-    """Yield what is wrong between targets; `tag_paths` says which pattern made each tag of a target."""
+def check_targets(targets: Mapping[str, Target], edges: nx.DiGraph, manifests: Manifests) -> Iterator[Problem]:
+    """Yield what is wrong between targets."""
     yield from _cycles(targets, edges, manifests)
     yield from _uncovered_platforms(targets, manifests)
-    yield from _tag_collisions(targets, manifests, tag_paths)
+    yield from _tag_collisions(targets, manifests)
     yield from _cache_collisions(targets, manifests)
 
 
@@ -116,9 +114,7 @@ def _uncovered_platforms(targets: Mapping[str, Target], manifests: Manifests) ->
                 )
 
 
-def _tag_collisions(
-    targets: Mapping[str, Target], manifests: Manifests, tag_paths: Mapping[str, Sequence[KeyPath]]
-) -> Iterator[Problem]:
+def _tag_collisions(targets: Mapping[str, Target], manifests: Manifests) -> Iterator[Problem]:
     claimed: dict[str, tuple[Target, KeyPath]] = {}
     for target in targets.values():
         if not target.publish:
@@ -126,7 +122,7 @@ def _tag_collisions(
         declared = [repository.with_defaults() for repository in target.repositories]
         prefixed = {under_registry(repository, REGISTRY) for repository in declared}
         for repository in (*declared, *sorted(prefixed)):
-            for tag, path in zip(target.tags, tag_paths[target.name], strict=False):
+            for tag, path in zip(target.tags, target.tag_paths, strict=False):
                 reference = f"{repository}:{tag.with_defaults()}"
                 other, other_path = claimed.setdefault(reference, (target, path))
                 if other is not target:

@@ -9,19 +9,19 @@ import fnmatch
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bakegen.errors import Code, Collector
-from bakegen.expressions.sandbox import Evaluator
+from bakegen.expressions.sandbox import Evaluator, computed_from
 from bakegen.expressions.scope import Expression, Scope
 from bakegen.expressions.text import Text
 from bakegen.expressions.values import FreeText, text_of
 from bakegen.graph.model import Absent, Target
 from bakegen.graph.names import value_word, word
 from bakegen.graph.scope import FamilyNames, completed
-from bakegen.graph.tag_names import Claim, expand_pattern, settle_claims
+from bakegen.graph.tag_names import Claim, Settled, expand_pattern, settle_claims
 from bakegen.manifest.model import Axis, AxisValue, Manifest, Registry, Release
 from bakegen.source.paths import path_mistake
 from bakegen.source.yaml import KeyPath
@@ -51,11 +51,10 @@ class ParentRequest:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A target before its parents are linked; `tag_paths` says which pattern made each tag."""
+    """A target before its parents are linked."""
 
     target: Target
     parents: tuple[ParentRequest, ...]
-    tag_paths: tuple[KeyPath, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +137,8 @@ class _Expander:
                 at_key=True,
             )
         called = self.called(release, points)
-        for (point, scope), names in zip(points, called, strict=True):
-            yield self.draft(release, point, scope, names)
+        for (point, scope), settled in zip(points, called, strict=True):
+            yield self.draft(release, point, scope, settled)
 
     def called_release(self, release: Release) -> str:
         """Return how messages call a release; a family without releases has none."""
@@ -181,7 +180,7 @@ class _Expander:
 
     # ---- What axis values are called in tags
 
-    def called(self, release: Release, points: Iterable[tuple[Point, Scope]]) -> list[dict[str, tuple[str, ...]]]:
+    def called(self, release: Release, points: Iterable[tuple[Point, Scope]]) -> list[Settled]:
         """Return, per point, the names that axis values go by in tags (only of axes with rules about names)."""
         ruled = [
             axis
@@ -195,38 +194,39 @@ class _Expander:
                 for axis in ruled:
                     mine += self.claims(axis, point[axis.name], scope)
             claims.append(({name: value.name for name, value in point.items()}, mine))
-        names, quarrels = settle_claims(claims)
-        for axis_name, name, values in quarrels:
-            shown = f'the name "{name}"' if name else "the empty name"
+        settled, quarrels = settle_claims(claims)
+        for quarrel in quarrels:
+            shown = f'the name "{quarrel.name}"' if quarrel.name else "the empty name"
             self.report(
                 "unordered-values",
-                f"{shown} could go to {', '.join(values)}, which have no order as versions",
-                ("names", axis_name),
+                f"{shown} could go to {', '.join(quarrel.values)}, which have no order as versions",
+                quarrel.path,
                 "say which value gets it: {name: …, for: VALUE}",
-                at_key=True,
             )
-        return names
+        return settled
 
     def claims(self, axis: Axis, value: AxisValue, scope: Scope) -> list[Claim]:
         if value.names is not None:
-            return [Claim(axis.name, name, shared=False) for name in value.names]
+            path = (*value.path, "names")
+            return [Claim(axis.name, name, shared=False, path=(*path, index)) for index, name in enumerate(value.names)]
         found = []
         for rule in axis.rules:
             if rule.values and value.name not in rule.values:
                 continue
             name = scope.plain(rule.pattern)
-            found.append(Claim(axis.name, name, shared=not rule.values and name != value.name))
-        return found or [Claim(axis.name, value.name, shared=False)]
+            found.append(Claim(axis.name, name, not rule.values and name != value.name, rule.pattern.path))
+        return found or [Claim(axis.name, value.name, shared=False, path=value.path)]
 
     # ---- One target. What fails leaves a placeholder, so that all that is wrong is found at once
 
-    def draft(self, release: Release, point: Point, scope: Scope, names: Mapping[str, tuple[str, ...]]) -> Draft:
+    def draft(self, release: Release, point: Point, scope: Scope, settled: Settled) -> Draft:
         manifest = self.manifest
+        names, lost = settled
         values = {axis: value.name for axis, value in point.items()}
         platforms = self.platforms(release, point)
         dockerfile = f"{OUTPUT}/{manifest.image}/{self.path(scope, release.dockerfile, 'a path')}"
         completed(scope, platforms, dockerfile)
-        tags = self.tags(release, scope, names)
+        tags = self.tags(release, scope, {axis: [name.text for name in found] for axis, found in names.items()})
         repositories = self.repositories(scope)
         target = Target(
             name=str(scope.lookup("target")),
@@ -234,10 +234,12 @@ class _Expander:
             release=release.name,
             values=values,
             names=names,
+            lost_names=lost,
             platforms=platforms,
             repositories=tuple(repositories) or (Text.literal(manifest.image),),
             registries=tuple(repositories.values()),
             tags=tuple(tags) or (Text.literal(str(scope.lookup("target"))),),
+            tag_paths=tuple(tags.values()),
             publish=release.publish,
             parents=(),
             template=self.path(scope, release.template, "a template"),
@@ -255,7 +257,7 @@ class _Expander:
             bake={name: self.data(scope, value) for name, value in release.bake.items()},
             path=release.path,
         )
-        return Draft(target, tuple(self.parents(release, values, scope)), tuple(tags.values()))
+        return Draft(target, tuple(self.parents(release, values, scope)))
 
     def text(self, scope: Scope, expression: Expression) -> Text:
         if expression.is_literal:
@@ -320,12 +322,15 @@ class _Expander:
         text = self.text(scope, expression)
         return text if _SCHEME.match(text.with_defaults()) else self.context(scope, expression)
 
-    def tags(self, release: Release, scope: Scope, names: Mapping[str, tuple[str, ...]]) -> dict[Text, KeyPath]:
+    def tags(self, release: Release, scope: Scope, names: Mapping[str, Sequence[str]]) -> dict[Text, KeyPath]:
         tags: dict[Text, KeyPath] = {}
         for pattern in release.tags:
             with self.problems.collecting():
+                self.check_names(scope, pattern, names)
                 for tag in expand_pattern(names, scope, pattern):
-                    if not is_tag(tag.with_defaults()):
+                    if not tag:
+                        self.report("empty-text", "this gives no text, so there is no tag", pattern.path, _SOMETIMES)
+                    elif not is_tag(tag.with_defaults()):
                         self.report(
                             "invalid-tag",
                             f'"{tag.with_defaults()}" is no tag that Docker accepts',
@@ -334,6 +339,19 @@ class _Expander:
                         )
                     tags.setdefault(tag, pattern.path)
         return tags
+
+    def check_names(self, scope: Scope, pattern: Expression, names: Mapping[str, Sequence[str]]) -> None:
+        """Refuse a pattern that computes text from an axis which goes by other names than its value there."""
+        renamed = frozenset(axis for axis, found in names.items() if list(found) != [str(scope.lookup(axis))])
+        axis = None if pattern.is_literal or not renamed else computed_from(pattern.text, renamed)
+        if axis:
+            self.report(
+                "computed-name",
+                f'this computes text from the value of "{axis}", which goes by other names in tags',
+                pattern.path,
+                f"write {{{{ {axis} }}}} by itself for its names, and what names are made of under `names:`; "
+                f"or define what is computed from the value: define: {{x: …}}",
+            )
 
     def repositories(self, scope: Scope) -> dict[Text, Registry]:
         found: dict[Text, Registry] = {}
@@ -383,6 +401,7 @@ class _Expander:
                 yield ParentRequest(rule.path, outside=reference)
 
 
+_SOMETIMES = "a tag that only some targets have carries its condition: {tag: …, when: …}"
 _HERE, _SCRATCH = Text.literal("."), Text.literal("scratch")
 
 

@@ -32,8 +32,7 @@ def build_graph(expansions: Sequence[Expansion]) -> Graph:
     linker = _Linker(expansions, manifests)
     targets = linker.link()
     edges = _edges(targets)
-    tag_paths = {draft.target.name: draft.tag_paths for expansion in expansions for draft in expansion.drafts}
-    for problem in (*check_declarations(declared), *check_targets(targets, edges, manifests, tag_paths)):
+    for problem in (*check_declarations(declared), *check_targets(targets, edges, manifests)):
         linker.problems.keep(problem)
     linker.problems.stop_if_any()
     graph = Graph(

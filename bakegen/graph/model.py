@@ -21,6 +21,25 @@ class Parent:
     path: KeyPath
 
 
+@dataclass(frozen=True, slots=True)
+class ValueName:
+    """A name that an axis value goes by in tags: the rule that gave it, and the values that it was taken before."""
+
+    text: str
+    path: KeyPath
+    rivals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LostName:
+    """A name that an axis value could have had, and the value that has it instead."""
+
+    axis: str
+    text: str
+    winner: str
+    path: KeyPath
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One bake target: one release at one value of each axis that it spans."""
@@ -29,11 +48,13 @@ class Target:
     image: str
     release: str
     values: Mapping[str, str]  # axis -> value, in the order of the manifest
-    names: Mapping[str, tuple[str, ...]]  # what values are called in tags, of axes that have such names
+    names: Mapping[str, tuple[ValueName, ...]]  # what values are called in tags, of axes that have such names
+    lost_names: tuple[LostName, ...]
     platforms: tuple[str, ...]
     repositories: tuple[Text, ...]
     registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
     tags: tuple[Text, ...]
+    tag_paths: tuple[KeyPath, ...]  # the pattern that made each tag
     publish: bool
     parents: tuple[Parent, ...]
     template: str

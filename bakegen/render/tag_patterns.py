@@ -6,9 +6,8 @@ stand for each part, and a picture of both.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bakegen.expressions.sandbox import Evaluator, split_expressions
@@ -130,17 +129,9 @@ class TagPatterns:
     def _texts_of(self, part: TagPart, target: Target) -> Sequence[str]:
         if part.is_name and part.name in self.variables:
             return (self._manifest.variables[part.name].default,)
-        if part.is_name and part.name in target.values:
-            return tuple(name or EMPTY_NAME for name in target.names.get(part.name, (target.values[part.name],)))
-        return tuple(dict.fromkeys(self._evaluated(part, target)))
-
-    def _evaluated(self, part: TagPart, target: Target) -> Iterator[str]:
-        """Yield what an expression gives for each combination of the names that axis values go by."""
-        scope = self._names.of(target)
-        for names in itertools.product(*target.names.values()):
-            text = scope.renamed(dict(zip(target.names, names, strict=True))).text(part.expression).with_defaults()
-            # Within a longer text, an empty name takes its separator along as it does in a tag.
-            yield text if text == EMPTY_NAME else join_names(f"x{text}").removeprefix("x")
+        if part.is_name and part.name in target.names:
+            return tuple(name.text or EMPTY_NAME for name in target.names[part.name])
+        return (self._names.of(target).text(part.expression).with_defaults(),)
 
 
 def picture(pattern: str, notes: Mapping[str, str]) -> list[str]:
