@@ -23,6 +23,7 @@ lint:
     ruff format --check .
     ruff check .
     mypy
+    shellcheck .ci/engine .ci/run
 
 # the tests; arguments go to pytest
 test *args:

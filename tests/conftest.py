@@ -82,9 +82,12 @@ def from_engine(variable: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def oldest_buildx() -> Path:
-    """The oldest buildx that must read a bake file as we mean it."""
-    return Path(from_engine("BAKEGEN_BUILDX_OLDEST"))
+def oldest_buildx(newest_buildx: Path) -> Path:
+    """The oldest buildx that must read a bake file as we mean it; one suite of Debian has it, or nobody."""
+    assert newest_buildx
+    if "BAKEGEN_BUILDX_OLDEST" not in os.environ:
+        pytest.skip("the mirror could not give the oldest buildx: see what `.ci/engine up` said")
+    return Path(os.environ["BAKEGEN_BUILDX_OLDEST"])
 
 
 @pytest.fixture(scope="session")

@@ -195,8 +195,18 @@ def _check_depth(text: str, name: str) -> None:
     block = max((len(line) - len(line.lstrip(" -?")) for line in text.splitlines()), default=0)
     if flow + block <= MAX_DEPTH:  # cannot be deeper than that; counting is cheaper than a second parse
         return
+    try:
+        _refuse_depth(text, name, _loader())
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in str(error):
+            raise
+        # Since 0.2.6, libyaml has a limit too, a higher one. It looks ahead, and so fails before ours is reached.
+        _refuse_depth(text, name, yaml.SafeLoader)
+
+
+def _refuse_depth(text: str, name: str, loader: Any) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=_loader()):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
