@@ -210,19 +210,15 @@ def _refuse_depth(text: str, name: str, loader: Any) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise BakegenError([_depth_problem(name, event.start_mark)])
+                mark = event.start_mark
+                raise fail(
+                    "yaml-syntax",
+                    f"is nested more than {MAX_DEPTH} levels deep",
+                    position=Position(name, mark.line + 1, mark.column + 1),
+                    hint="an opening bracket is repeated, or never closed",
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-
-
-def _depth_problem(name: str, mark: Any) -> Problem:
-    """Return the problem of too many open brackets; the column is left out, as it depends on the version of libyaml."""
-    return Problem(
-        code="yaml-syntax",
-        message=f"is nested more than {MAX_DEPTH} levels deep",
-        position=Position(name, mark.line + 1) if mark else Position(name),
-        hint="an opening bracket is repeated, or never closed",
-    )
 
 
 def _first_two(text: str) -> Iterator[yaml.Node]:
@@ -248,8 +244,6 @@ def _character_problem(error: yaml.YAMLError, text: str, name: str, lines: tuple
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ...]) -> Problem:
-    if "maximum nesting depth" in str(error.problem):  # libyaml since 0.2.6 has a limit of its own
-        return _depth_problem(name, error.problem_mark)
     mistake = explain_yaml(error, lines)
     if mistake is None:
         return Problem(code="yaml-syntax", message=f"not valid YAML: {error}", position=Position(name))
