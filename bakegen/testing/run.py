@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from bakegen.bake.environment import references_at_bake_time
 from bakegen.build.bake import PLATFORMS, narrowed, published
-from bakegen.docker.buildx import ending_on_signals, find_buildx, require_buildx, require_daemon
+from bakegen.docker.buildx import find_buildx, require_buildx, require_daemon
+from bakegen.docker.process import ending_on_signals
 from bakegen.errors import fail
 from bakegen.expressions.limits import Limits
 from bakegen.graph.model import Target
