@@ -24,8 +24,8 @@ from registries import GuardedRegistry, free_port, wait_for
 from test_console import on_terminal
 
 from bakegen.docker.buildx import Buildx
+from bakegen.docker.inspect import Builder, Node, node_for, read_builder, way_of
 from bakegen.docker.process import Reply, asking
-from bakegen.doctor.builder import Builder, Node, node_for, read_builder, way_of
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
 from bakegen.doctor.findings import Finding, judge
 from bakegen.output.write import Changes, lock

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 from bakegen.bake.model import BAKE_FILE
 from bakegen.bake.reading import Attributes, Reading, canonical, entry_of, unreadable
 from bakegen.docker.buildx import Buildx
+from bakegen.docker.process import ask
 from bakegen.errors import BakegenError
 from bakegen.source.paths import path_mistake
 
@@ -67,17 +67,15 @@ def read_with_buildx(
         scratch = Path(folder)
         (scratch / BAKE_FILE).write_bytes(content)
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        done = subprocess.run(
+        reply = ask(
             [*buildx.command, "bake", "-f", BAKE_FILE, "-f", "-", "--progress", "quiet", "--print", *first, everything],
-            input=json.dumps(catch_all).encode(),
-            env={**_stand_ins(scratch, targets), **kept, **(environment or {})},
+            json.dumps(catch_all),
             cwd=scratch,
-            capture_output=True,
-            check=False,
+            environment={**_stand_ins(scratch, targets), **kept, **(environment or {})},
         )
-    if done.returncode:
-        raise BakegenError([unreadable(_complaint(done.stderr.decode(errors="replace")), content)])
-    printed = json.loads(done.stdout)
+    if reply.code != 0:
+        raise BakegenError([unreadable(_complaint(reply.said), content)])
+    printed = json.loads(reply.out)
     read: dict[str, Attributes] = printed["target"]
     if read.pop(probe)["labels"]["probe"] != "${":
         read = {name: _unescape(attributes) for name, attributes in read.items()}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +18,9 @@ from pathlib import Path
 
 from bakegen.bake.model import BAKE_FILE
 from bakegen.build.history import History, Row, Sent, failures, summary
-from bakegen.docker.buildx import Buildx, Question, ending_on_signals, require_builder, run_bake
+from bakegen.docker.buildx import Buildx, require_builder
 from bakegen.docker.instances import builds_known, builds_since
+from bakegen.docker.process import Program, ask, ending_on_signals, run
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
@@ -98,7 +98,7 @@ def make_order(project: Project, selected: Sequence[Target], request: Request) -
 
 
 def carry_out(
-    order: Order, root: Path, buildx: Buildx, asked: Question, kept: Path | None = None
+    order: Order, root: Path, buildx: Buildx, asked: Program, kept: Path | None = None
 ) -> tuple[int, list[Row]]:
     """Build; return bake's exit code, and rows of what came of it. What bake writes is `kept` there.
 
@@ -110,27 +110,24 @@ def carry_out(
     with ending_on_signals(), tempfile.TemporaryDirectory(prefix="bakegen-") as folder:
         bake_file, metadata = Path(folder, BAKE_FILE), kept or Path(folder, "metadata.json")
         bake_file.write_bytes(order.bake_file)
-        code = run_bake(order.command(buildx.command, metadata), root, bake_file, order.environment)
+        code = run(order.command(buildx.command, metadata), bake_file, cwd=root, environment=order.environment)
         builds = builds_since(known, order.targets)
         told = History(buildx, builds, Path(folder, "nodes"))
-        tags = partial(_tags, order, root, buildx, bake_file)
+        tags = partial(_tags, order, root, buildx)
         if code:
             return code, failures(order.platforms, order.sends, told, tags)
         return code, summary(order.platforms, metadata, told, tags)
 
 
-def _tags(order: Order, root: Path, buildx: Buildx, bake_file: Path) -> dict[str, list[str]]:
+def _tags(order: Order, root: Path, buildx: Buildx) -> dict[str, list[str]]:
     """Return the tags of targets as bake reads them."""
-    with bake_file.open("rb") as content:
-        done = subprocess.run(
-            [*buildx.command, "bake", "-f", "-", *order.options, "--progress", "quiet", "--print"],
-            cwd=root,
-            stdin=content,
-            env={**os.environ, **order.environment},
-            capture_output=True,
-            check=False,
-        )
-    read = json.loads(done.stdout)["target"] if done.returncode == 0 else {}
+    reply = ask(
+        [*buildx.command, "bake", "-f", "-", *order.options, "--progress", "quiet", "--print"],
+        order.bake_file.decode(),
+        cwd=root,
+        environment={**os.environ, **order.environment},
+    )
+    read = json.loads(reply.out)["target"] if reply.code == 0 else {}
     return {name: attributes.get("tags", []) for name, attributes in read.items()}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from bakegen.docker.buildx import Buildx
 from bakegen.docker.instances import Build, read_instance
+from bakegen.docker.process import ask
 
 _FIRST = (0, 20)  # the buildx that first tells about builds that are over
 _STEP = re.compile(r"\[(?!internal)[^\]]*\d+/\d+\] (?!FROM )")  # what a Dockerfile does beyond naming its base
@@ -74,15 +74,8 @@ class History:
         return [self._answer([*words, "--builder", node, build.reference], environment) for node in build.nodes]
 
     def _answer(self, words: Sequence[str], environment: Mapping[str, str]) -> str:
-        done = subprocess.run(
-            [*self.buildx.command, "history", *words],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout + done.stderr if done.returncode == 0 else ""
+        reply = ask([*self.buildx.command, "history", *words], environment={**os.environ, **environment})
+        return reply.out + reply.said if reply.code == 0 else ""
 
     def _make_builders(self, build: Build) -> None:
         """Make a builder of each node of one, where no one else sees them."""

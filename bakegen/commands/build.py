@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,14 +62,15 @@ def build(
     from bakegen.build import bake as building
     from bakegen.build.builders import choose_builder, require_as_declared
     from bakegen.docker.buildx import ask_builder, ask_version, require_buildx, told_buildx
+    from bakegen.docker.process import asking
     from bakegen.project import load_project
     from bakegen.source.paths import find_root
 
     if push and load:
         context.fail("--push and --load exclude each other")
     kept = output_file(context, metadata_file)
-    with ExitStack() as questions:  # docker takes its time to answer: meanwhile, the project is read and rendered
-        version = None if dry_run else questions.enter_context(ask_version())
+    with asking() as asker:  # docker takes its time to answer: meanwhile, the project is read and rendered
+        version = None if dry_run else ask_version(asker)
         project = load_project(find_root(context.obj))
         words = selectors_in(context, project.graph, selectors)
         if not words and not everything:
@@ -91,7 +91,7 @@ def build(
             _show_order(building.make_order(project, selected, request), kept, form)
             return
         found = told_buildx(version)
-        asked = questions.enter_context(ask_builder(found, choice.name)) if found else version
+        asked = ask_builder(asker, found, choice.name) if found else version
         order = building.make_order(project, selected, request)
         require_as_declared(choice)
         buildx = require_buildx(found, order.least)
@@ -106,7 +106,7 @@ def build(
 
 
 def _show_order(order: Order, kept: Path | None, form: TextFormat) -> None:
-    from bakegen.docker.buildx import shell_line
+    from bakegen.docker.process import shell_line
 
     command, bake_file = order.command(("docker", "buildx"), kept), order.bake_file.decode()
     if form is TextFormat.json:

@@ -26,11 +26,13 @@ def create(context: typer.Context, names: Names = None, dry_run: DryRun = False)
     is made anew; containers keep their cache.
     """
     from bakegen.build.builders import compare_builder, mismatch, pick_builders
-    from bakegen.docker.buildx import ask_version, ending_on_signals, require_buildx, run_buildx, told_buildx
+    from bakegen.docker.buildx import ask_version, require_buildx, run_buildx, told_buildx
+    from bakegen.docker.process import asking, ending_on_signals
     from bakegen.project import load_project
     from bakegen.source.paths import find_root
 
-    with ask_version() as version, ending_on_signals():
+    with asking() as asker, ending_on_signals():
+        version = ask_version(asker)
         builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])
         compared = [compare_builder(builder) for builder in builders]
         if dry_run:
@@ -106,12 +108,14 @@ def show(
 def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False) -> None:
     """Remove builders, with their containers and caches."""
     from bakegen.build.builders import mismatch, pick_builders
-    from bakegen.docker.buildx import ask_version, ending_on_signals, require_buildx, run_buildx, told_buildx
+    from bakegen.docker.buildx import ask_version, require_buildx, run_buildx, told_buildx
     from bakegen.docker.instances import read_instance
+    from bakegen.docker.process import asking, ending_on_signals
     from bakegen.project import load_project
     from bakegen.source.paths import find_root
 
-    with ask_version() as version, ending_on_signals():
+    with asking() as asker, ending_on_signals():
+        version = ask_version(asker)
         builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])
         for builder in builders:
             if not read_instance(builder.name):

@@ -28,8 +28,7 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from bakegen.docker.buildx import ending_on_signals
-    from bakegen.docker.process import asking
+    from bakegen.docker.process import asking, ending_on_signals
     from bakegen.doctor.findings import judge
     from bakegen.doctor.gather import PATIENCE, gather
 

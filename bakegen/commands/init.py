@@ -35,7 +35,7 @@ def init(
     --releases "runtime,cudnn(gpu),devel" makes three releases on an unpublished base; cudnn is only for distributions
     that say gpu: true. Without it, the family is a single image.
     """
-    from bakegen.docker.buildx import ending_on_signals
+    from bakegen.docker.process import ending_on_signals
     from bakegen.errors import BakegenError, MisuseError
     from bakegen.source.paths import find_root
     from bakegen.starter.family import check_names, first_files, write_family

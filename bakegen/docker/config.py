@@ -31,8 +31,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class DockerConfig:
-    """Docker's configuration as far as logins go."""
+    """Docker's configuration as far as logins go, and the context that is in use (empty: the default one)."""
 
+    context: str
     auths: Mapping[str, Mapping[str, str]] = field(repr=False)
     helper: str
     helpers: Mapping[str, str]
@@ -78,7 +79,12 @@ def read_docker_config() -> DockerConfig:
         ) from None
     try:
         auths = {name: _texts(entry) for name, entry in (content.get("auths") or {}).items()}
-        return DockerConfig(auths, content.get("credsStore") or "", {**(content.get("credHelpers") or {})})
+        return DockerConfig(
+            context=content.get("currentContext") or "",
+            auths=auths,
+            helper=content.get("credsStore") or "",
+            helpers={**(content.get("credHelpers") or {})},
+        )
     except (AttributeError, TypeError):
         raise _broken(file, "it is no configuration") from None
 

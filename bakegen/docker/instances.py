@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bakegen.docker.config import config_folder, read_docker_config
 from bakegen.errors import Position, fail
 
 Record = dict[str, Any]
@@ -68,10 +69,10 @@ def read_instance(name: str) -> Instance | None:
 def endpoint_at_hand() -> str:
     """Return the endpoint that buildx gives a node for which none is said: the name of a context, or a host.
 
-    The rules are those of docker's client: DOCKER_HOST goes before DOCKER_CONTEXT, and that before its configuration.
+    Raises `BakegenError` if docker's configuration cannot be read. The rules are those of docker's client: DOCKER_HOST goes before DOCKER_CONTEXT, and that before its configuration.
     """
     host = os.environ.get("DOCKER_HOST", "")
-    context = os.environ.get("DOCKER_CONTEXT") or _configured_context()
+    context = os.environ.get("DOCKER_CONTEXT") or read_docker_config().context
     if not host:
         return _LOCAL if context in {"", "default"} else context
     host = host if "://" in host else f"tcp://{host}"
@@ -105,16 +106,4 @@ def _references() -> set[Path]:
 
 def _folder() -> Path:
     own = os.environ.get("BUILDX_CONFIG")
-    return Path(own) if own else _docker_folder() / "buildx"
-
-
-def _docker_folder() -> Path:
-    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-
-
-def _configured_context() -> str:
-    try:
-        content = json.loads((_docker_folder() / "config.json").read_bytes())
-        return str(content.get("currentContext") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
+    return Path(own) if own else config_folder() / "buildx"

@@ -1,23 +1,39 @@
-"""Ask programs, several at once, and none of them for ever.
+"""Start programs, ask them, and stop them. No other module starts a process.
 
-In: command lines. Out: a `Reply` each, whatever becomes of the program.
+In: command lines. Out: a `Reply`, whatever becomes of the program; the exit code of one that writes to the terminal.
+
+A program whose output is read gets a session of its own: the Ctrl-C of a terminal reaches bakegen alone, which then stops
+the program with everything that it has started, such as docker's plugins.
 """
 
 from __future__ import annotations
 
 import os
+import selectors
+import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import Lock, Thread
-from typing import Any, TypeVar
+from pathlib import Path
+from threading import Event, Lock, Thread
+from types import FrameType
+from typing import IO, Any, NoReturn, TypeVar, cast
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
-_PARTING = 1  # seconds that work gets to end after an interrupt
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPPING = 15  # seconds that a program gets to stop after an interrupt
+_STARTING = 5  # seconds that a program may take to begin to read its input
+_PARTING = 1  # seconds that threads get to notice that their programs have been killed
+_CHUNK = 1 << 16  # bytes
+
+
+class EndedError(Exception):
+    """The `Asker` has ended: it starts nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,66 +45,196 @@ class Reply:
     said: str = ""
 
 
-class Asker:
-    """Asks programs, and does other work side by side; a program gets as many seconds as `patience`."""
+class Program:
+    """A program that runs while other work goes on, and reads `text`. If `merged`, stderr is part of what it writes."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        text: str = "",
+        *,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        merged: bool = False,
+    ) -> None:
+        self._input = text.encode(errors="surrogateescape")
+        self._reply: Reply | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reading = Lock()
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if text else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+                cwd=cwd,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._reply = Reply(None, said=f"{command[0]}: {error.strerror}")
+
+    def reply(self, patience: float | None = None) -> Reply:
+        """Wait for its end and return its reply; after `patience` seconds it is killed."""
+        with self._reading:
+            if not self._reply and self._process:
+                try:
+                    out, said = self._process.communicate(self._input or None, patience)
+                except subprocess.TimeoutExpired:
+                    _kill(self._process)
+                    self._process.communicate()
+                    self._reply = Reply(None, said=f"no answer within {patience:g} seconds")
+                else:
+                    self._reply = Reply(self._process.returncode, _text(out), _text(said))
+        return self._reply or Reply(None)
+
+    def chunks(self, seconds: float | None = None) -> Iterator[bytes]:
+        """Yield what it writes, as it comes, until its end or for `seconds` at most."""
+        if not self._process:
+            return
+        end = None if seconds is None else time.monotonic() + seconds
+        stream = cast("IO[bytes]", self._process.stdout)
+        with self._reading, selectors.DefaultSelector() as selector:
+            selector.register(stream, selectors.EVENT_READ)
+            while (left := None if end is None else end - time.monotonic()) is None or left > 0:
+                if selector.select(left):
+                    data = os.read(stream.fileno(), _CHUNK)
+                    if not data:
+                        return
+                    yield data
+
+    def kill(self) -> None:
+        """End it at once, with all that it has started."""
+        if self._process:
+            _kill(self._process)
+            if self._reading.acquire(blocking=False):  # else the thread that reads its pipes closes them
+                try:
+                    self._process.communicate()
+                finally:
+                    self._reading.release()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, `seconds` at most."""
+        if self._process:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+
+    def stop(self) -> None:
+        """Interrupt it as Ctrl-C does, which docker answers by undoing what it has begun; kill what has not ended then."""
+        if self._process and self._process.poll() is None:
+            _signal_group(self._process, signal.SIGINT)
+            self.wait(_STOPPING)
+            _signal_group(self._process, signal.SIGKILL)  # also a plugin that began just when docker ended
+            self._process.communicate()
+
+
+def ask(
+    command: Sequence[str],
+    text: str = "",
+    *,
+    patience: float | None = None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Reply:
+    """Run a program that reads `text`, and return its reply; after `patience` seconds it is killed.
+
+    Whatever interrupts us stops it first.
+    """
+    program = Program(command, text, cwd=cwd, environment=environment)
+    try:
+        return program.reply(patience)
+    finally:
+        program.stop()
+
+
+def run(command: Sequence[str], stdin: Path, *, cwd: Path, environment: Mapping[str, str]) -> int:
+    """Run a program that reads a file and writes to the terminal; return its exit code, as a shell does.
+
+    Whatever interrupts us stops it first. The file is ours to change then.
+    """
+    with (
+        stdin.open("rb") as content,
+        subprocess.Popen(command, cwd=cwd, stdin=content, env={**os.environ, **environment}) as process,
+    ):
+        try:
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                # Docker that is interrupted while its plugin begins loses it, and that would go on to the end. But one
+                # that finds nothing to read ends by itself. The place up to where it has read is ours, too.
+                os.truncate(stdin, 0)
+                if not os.lseek(content.fileno(), 0, os.SEEK_CUR):
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(_STARTING)
+                process.send_signal(signal.SIGINT)  # BuildKit cancels the build
+                try:
+                    process.wait(_STOPPING)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+    return code if code >= 0 else 128 - code
+
+
+class Asker:
+    """Asks programs, several at once; each gets as many seconds as `patience`. What still runs when it ends is killed."""
+
+    def __init__(self, patience: float | None = None) -> None:
         self._patience = patience
         self._lock = Lock()
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: dict[Program, float] = {}
         self._begun: list[Future[Any]] = []
-        self._ended = False
+        self._ended = Event()
 
-    def __call__(self, command: Sequence[str], text: str = "") -> Reply:
-        """Run a command that reads `text`, and return its reply."""
+    def __call__(self, command: Sequence[str], text: str = "", *, grace: float = 0) -> Reply:
+        """Run a program that reads `text`, and return its reply; see `start`."""
+        with self.started(command, text, grace=grace) as program:
+            return program.reply(self._patience)
+
+    def start(self, command: Sequence[str], text: str = "", *, merged: bool = False, grace: float = 0) -> Program:
+        """Start a program, which gets `grace` seconds to finish when all ends; raises `EndedError` after that."""
+        with self._lock:
+            if self._ended.is_set():
+                raise EndedError
+            program = Program(command, text, merged=merged)
+            self._running[program] = grace
+        return program
+
+    @contextmanager
+    def started(
+        self, command: Sequence[str], text: str = "", *, merged: bool = False, grace: float = 0
+    ) -> Iterator[Program]:
+        """Start a program that is killed at the end of the block, if it still runs."""
+        program = self.start(command, text, merged=merged, grace=grace)
         try:
-            started = self._start(command)
-        except OSError as error:
-            return Reply(None, said=f"{command[0]}: {error.strerror}")
-        with started as process:
-            try:
-                out, said = process.communicate(text, self._patience)
-            except subprocess.TimeoutExpired:
-                return Reply(None, said=f"no answer within {self._patience:g} seconds")
-            finally:
-                with self._lock:
-                    self._running.discard(process)
-                    _kill(process)
-        return Reply(process.returncode, out, said)
+            yield program
+        finally:
+            program.kill()
+            with self._lock:
+                self._running.pop(program, None)
 
-    def begin(self, work: Callable[[], Result]) -> Future[Result]:
+    def begin(self, work: Callable[[], T]) -> Future[T]:
         """Let work go on beside this thread, until the end at the latest."""
         future = begin(work)
         self._begun.append(future)
         return future
 
-    def end(self) -> None:
-        """Stop whatever still runs, and run nothing more."""
-        with self._lock:
-            self._ended = True
-            for process in self._running:
-                _kill(process)
-        wait(list(self._begun), _PARTING)  # Python may crash if it ends just when they notice
+    def pause(self, seconds: float) -> None:
+        """Wait; raises `EndedError` if all ends meanwhile."""
+        if self._ended.wait(seconds):
+            raise EndedError
 
-    def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:
+    def end(self) -> None:
+        """End what still runs, and start nothing more."""
         with self._lock:
-            if self._ended:
-                raise InterruptedError
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,  # so that plugins of docker, which outlive it, can be stopped with it
-            )
-            self._running.add(process)
-        return process
+            self._ended.set()
+            running = sorted(self._running.items(), key=lambda item: item[1])
+        for program, grace in running:
+            program.wait(grace)
+            program.kill()
+        wait(list(self._begun), _PARTING)  # Python may crash if it ends just when they notice
 
 
 @contextmanager
-def asking(patience: float) -> Iterator[Asker]:
+def asking(patience: float | None = None) -> Iterator[Asker]:
     """Yield an `Asker` whose programs end with the block."""
     asker = Asker(patience)
     try:
@@ -97,21 +243,77 @@ def asking(patience: float) -> Iterator[Asker]:
         asker.end()
 
 
-def begin(work: Callable[[], Result]) -> Future[Result]:
+def begin(work: Callable[[], T]) -> Future[T]:
     """Let work go on beside this thread; it does not keep the program from ending."""
-    future: Future[Result] = Future()
+    future: Future[T] = Future()
 
-    def run() -> None:
+    def carry_on() -> None:
         try:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
             future.set_exception(error)
 
-    Thread(target=run, daemon=True).start()
+    Thread(target=carry_on, daemon=True).start()
     return future
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP end this program as an exception does, so that all that was begun is undone.
+
+    The first one does; more are ignored, so that they do not interrupt the undoing.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        for one in _ENDING:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    with _handling(end):
+        yield
+
+
+@contextmanager
+def holding_signals() -> Iterator[None]:
+    """Let signals that end this program wait until the block is over; no program may be started in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def ignoring_signals() -> Iterator[None]:
+    """Let nothing interrupt the block, which cleans up."""
+    with _handling(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], NoReturn] | signal.Handlers) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+def shell_line(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return a command with its environment as a shell takes it."""
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in environment.items()), shlex.join(command)])
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _signal_group(process, signal.SIGKILL)
+
+
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode(errors="replace")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bakegen.docker.buildx import Buildx
-from bakegen.doctor.builder import Builder
+from bakegen.docker.inspect import Builder
 from bakegen.output.write import Changes
 from bakegen.registries.answers import Answer
 

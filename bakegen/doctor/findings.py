@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bakegen.bake.model import BAKE_FILE
 from bakegen.console import count
-from bakegen.doctor.builder import Builder, Node, node_for, way_of
+from bakegen.docker.inspect import Builder, Node, node_for, way_of
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
 from bakegen.errors import printable
 from bakegen.output.write import RECORDS, Changes

@@ -23,8 +23,8 @@ from typing import Any
 from bakegen.build.builders import Choice, choose_builder, require_as_declared
 from bakegen.docker.buildx import Buildx, find_buildx
 from bakegen.docker.config import read_docker_config
+from bakegen.docker.inspect import Node, read_builder
 from bakegen.docker.process import Asker, Reply
-from bakegen.doctor.builder import Node, read_builder
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
 from bakegen.errors import BakegenError
 from bakegen.generation import Run, carry_out
@@ -62,7 +62,7 @@ def gather(directory: Path, ask: Asker, progress: Progress) -> Facts:
         outputs = _outputs(project.root) if isinstance(project, Project) else None
         done("generated files")
         docker = ask.begin(partial(_docker, ask))
-        buildx = ask.begin(find_buildx)
+        buildx = ask.begin(partial(find_buildx, ask=ask))
         told = [ask.begin(partial(_told, ask, buildx, site)) for site in sites]
         asked = [ask.begin(partial(_asked, ask, login)) for login in hosts]
         steps: list[tuple[str, Future[Any]]] = [

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bakegen.docker.buildx import ending_on_signals, require_docker
+from bakegen.docker.buildx import require_docker
 from bakegen.docker.config import DockerConfig, read_docker_config
-from bakegen.docker.process import Asker, asking
+from bakegen.docker.process import Asker, asking, ending_on_signals
 from bakegen.errors import BakegenError, Problem, printable
 from bakegen.registries.answers import Answer, patiently, problem_of
 from bakegen.registries.credentials import Credentials, find_credentials

@@ -10,8 +10,9 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from bakegen.docker.buildx import engine_complaint, no_engine, tell_docker
+from bakegen.docker.buildx import engine_complaint, no_engine
 from bakegen.docker.config import config_folder, missing_helper
+from bakegen.docker.process import ask
 from bakegen.errors import BakegenError, fail
 from bakegen.registries.answers import PLAIN_HTTP, Answer, is_passing
 from bakegen.registries.credentials import Credentials
@@ -37,11 +38,11 @@ def docker_login(host: str, credentials: Credentials, hidden: Collection[str] = 
     """
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     command = ["docker", "login", host, "--username", credentials.user, "--password-stdin"]
-    code, said = tell_docker(command, credentials.password, environment)
-    if code == 0:
+    reply = ask(command, credentials.password, environment=environment)
+    if reply.code == 0:
         return Answer("logged in")
     try:
-        answer = read_refusal(host, said)
+        answer = read_refusal(host, reply.said)
     except BakegenError as error:
         raise BakegenError(replace(one, message=credentials.hidden_in(one.message)) for one in error.problems) from None
     return replace(answer, reason=credentials.hidden_in(answer.reason))

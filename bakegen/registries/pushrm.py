@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakegen.docker.buildx import ending_on_signals, tell_docker
 from bakegen.docker.config import config_folder
+from bakegen.docker.process import ask, ending_on_signals
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.output.write import OutputFile, compare
 from bakegen.project import Project
@@ -147,11 +146,8 @@ def require_pushrm() -> None:
     """Raise `BakegenError` if docker has no working plugin pushrm here."""
     command = ["docker", "info", "--format", "{{json .ClientInfo.Plugins}}"]  # no engine is asked for that
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
-        plugins: Any = json.loads(done.stdout or "[]")
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        plugins: Any = json.loads(ask(command, patience=_PATIENCE).out or "[]")
+    except ValueError:
         plugins = []
     if not any(plugin.get("Name") == "pushrm" and not plugin.get("Err") for plugin in plugins or ()):
         raise fail(
@@ -182,10 +178,10 @@ def _push(order: Order, environment: Environment, hidden: Collection[str]) -> Pr
     """Push one README. The plugin sees no secrets but those for its registry: its general ones would go to any."""
     values = {name: environment.get(ours) or "" for name, ours in order.variables.items()}
     kept = {name: value for name, value in os.environ.items() if name not in hidden and not _OWN.fullmatch(name)}
-    code, said = tell_docker(order.command, "", {**kept, **values})
-    if code == 0:
+    reply = ask(order.command, environment={**kept, **values})
+    if reply.code == 0:
         return None
-    message = _message(said)
+    message = _message(reply.said)
     for name, value in values.items():
         if name != "DOCKER_USER":
             message = Credentials(values.get("DOCKER_USER", ""), value).hidden_in(message)

@@ -15,7 +15,7 @@ from stat import S_ISLNK
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bakegen.docker.buildx import holding_signals
+from bakegen.docker.process import holding_signals
 from bakegen.errors import BakegenError, MisuseError, Position, Problem, fail, printable
 from bakegen.manifest.load import variable_prefix
 from bakegen.output.write import Tree, lock

@@ -6,30 +6,22 @@ those of an interrupted run are found and removed.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import selectors
-import signal
-import subprocess
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, Any, Self, cast
+from typing import Any, Self
+
+from bakegen.docker.process import Asker, Reply, ask, ignoring_signals
 
 LABEL = "bakegen.test"
 KEPT = 64 * 1024  # bytes that are kept of the beginning of an output, and as many of its end
-_PATIENCE = 10  # seconds that a container gets to be made, when all ends
+_MAKING = 10  # seconds that a container gets to be made, and so to be known, when all ends
 _LAST = 60  # seconds that docker gets to remove what is left: an engine that hangs must not keep us
 _PROMPT = re.compile(r"^(?:error response from daemon|error|docker): ", re.IGNORECASE)
-
-
-class StoppedError(Exception):
-    """The run is over: nothing is started any more."""
 
 
 class DockerError(Exception):
@@ -55,93 +47,49 @@ class Docker:
 
     def __init__(self) -> None:
         self.run = uuid.uuid4().hex
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._running: dict[subprocess.Popen[bytes], bool] = {}  # and whether it makes a container
+        self._asker = Asker()
         self._pulled: set[str] = set()  # images that are in the engine for this run only
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-        try:
-            self._stop()
-            self._clean_up()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _stop(self) -> None:
-        """Start nothing any more, and end what runs; a container that is being made gets the time to be known."""
-        with self._lock:
-            self._stopped.set()
-            running = dict(self._running)
-        for process, makes in running.items():
-            if not makes:
-                process.kill()
-        for process in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_PATIENCE)
-            process.kill()
-
-    def _clean_up(self) -> None:
-        mine = ["docker", "ps", "--all", "--quiet", f"--filter=label={LABEL}={self.run}"]
-        with contextlib.suppress(DockerError):
-            if left := self.call(*mine, last=True).split():
-                self.call("docker", "rm", "--force", "--volumes", *left, last=True)
-        for image in tuple(self._pulled):
-            self._remove_image(image, last=True)
+        with ignoring_signals():
+            self._asker.end()
+            mine = ["docker", "ps", "--all", "--quiet", f"--filter=label={LABEL}={self.run}"]
+            if left := ask(mine, patience=_LAST).out.split():
+                ask(["docker", "rm", "--force", "--volumes", *left], patience=_LAST)
+            if self._pulled:
+                ask(["docker", "image", "rm", *self._pulled], patience=_LAST)
 
     def pause(self, seconds: float) -> None:
-        """Wait; raises `StoppedError` if the run is over meanwhile."""
-        if self._stopped.wait(seconds):
-            raise StoppedError
+        """Wait; raises `EndedError` if the run is over meanwhile."""
+        self._asker.pause(seconds)
 
-    def call(self, *command: str, makes: bool = False, last: bool = False) -> str:
-        """Return what a command prints; raises `DockerError` if it fails.
-
-        It `makes` a container, or is one of the `last`, which clean up.
-        """
-        with self._started(command, stderr=subprocess.PIPE, makes=makes, last=last) as process:
-            try:
-                out, err = process.communicate(timeout=_LAST if last else None)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise DockerError(f"no answer within {_LAST} seconds") from None
-        if process.returncode:
-            raise DockerError(_complaint(err.decode(errors="replace")))
-        return out.decode(errors="replace")
+    def call(self, *command: str, grace: float = 0) -> str:
+        """Return what a command prints, which gets `grace` seconds to finish when all ends; raises `DockerError`."""
+        reply = self._asker(command, grace=grace)
+        if reply.code != 0:
+            raise DockerError(_complaint(reply))
+        return reply.out
 
     def create(self, image: str, platform: str, words: Sequence[str], entrypoint: str | None = None) -> str:
         """Make a container, and return its id; it is not started. Raises `DockerError`."""
         own = ["--pull=never", "--log-driver=none", f"--label={LABEL}={self.run}"]
         return self.call(
-            "docker", "create", *own, *run_options(platform, entrypoint), image, *words, makes=True
+            "docker", "create", *own, *run_options(platform, entrypoint), image, *words, grace=_MAKING
         ).strip()
 
     def start(self, container: str, timeout: float) -> Said:
         """Run a container to its end, for `timeout` seconds at most; then it is killed."""
         end = time.monotonic() + timeout
         output = _Output()
-        with self._started(["docker", "start", "--attach", container], stderr=subprocess.STDOUT) as process:
-            stream = cast("IO[bytes]", process.stdout)
-            with selectors.DefaultSelector() as selector:
-                selector.register(stream, selectors.EVENT_READ)
-                while (left := end - time.monotonic()) > 0:
-                    if selector.select(left):
-                        data = os.read(stream.fileno(), 1 << 16)
-                        if not data:
-                            break
-                        output.add(data)
-            try:
-                code = process.wait(max(0, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                return output.said(None)
+        with self._asker.started(["docker", "start", "--attach", container], merged=True) as program:
+            for data in program.chunks(timeout):
+                output.add(data)
+            code = program.reply(max(0, end - time.monotonic())).code
         # Of a program that cannot be started, docker itself ends with 1; the container knows better.
-        return output.said(self.inspect(container)["State"]["ExitCode"] if code else 0)
+        return output.said(self.inspect(container)["State"]["ExitCode"] if code else code)
 
     def inspect(self, container: str) -> Any:
         """Return all that docker knows of a container, with the size of its image."""
@@ -150,13 +98,10 @@ class Docker:
     def missing(self, container: str, path: str) -> str:
         """Return why a file is not in a container, or an empty string; links are followed."""
         command = ["docker", "cp", "--follow-link", f"{container}:{path}", "-"]
-        with self._started(command, stderr=subprocess.PIPE) as process:
-            if cast("IO[bytes]", process.stdout).read(1):  # the file begins: it need not be read to its end
-                process.kill()
-                process.communicate()
+        with self._asker.started(command) as program:
+            if next(program.chunks(), b""):  # the file begins: it need not be read to its end
                 return ""
-            _, err = process.communicate()
-        return _complaint(err.decode(errors="replace"))
+            return _complaint(program.reply())
 
     def remove(self, container: str) -> None:
         """Remove a container, running or not."""
@@ -182,29 +127,10 @@ class Docker:
             return False
         return True
 
-    def _remove_image(self, image: str, *, last: bool = False) -> None:
-        with contextlib.suppress(DockerError):  # somebody has begun to use it, and may keep it
-            self.call("docker", "image", "rm", image, last=last)
+    def _remove_image(self, image: str) -> None:
+        with suppress(DockerError):  # somebody has begun to use it, and may keep it
+            self.call("docker", "image", "rm", image)
         self._pulled.discard(image)
-
-    @contextmanager
-    def _started(
-        self, command: Sequence[str], *, stderr: int, makes: bool = False, last: bool = False
-    ) -> Iterator[subprocess.Popen[bytes]]:
-        with self._lock:
-            if self._stopped.is_set() and not last:
-                raise StoppedError
-            # In a session of its own: a Ctrl-C of the terminal is for us, and we end what we started.
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
-            )
-            self._running[process] = makes
-        try:
-            with process:
-                yield process
-        finally:
-            with self._lock:
-                del self._running[process]
 
 
 def run_options(platform: str, entrypoint: str | None) -> list[str]:
@@ -242,9 +168,9 @@ class _Output:
         del self._tail[:surplus]
 
 
-def _complaint(said: str) -> str:
+def _complaint(reply: Reply) -> str:
     """Return the first line of what docker says when it refuses, without its prefixes."""
-    line = next((line for line in said.splitlines() if line.strip()), "docker says nothing")
+    line = next((line for line in reply.said.splitlines() if line.strip()), "docker says nothing")
     while (shorter := _PROMPT.sub("", line)) != line:
         line = shorter
     return line

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from bakegen.build.bake import PLATFORMS, narrowed, published
-from bakegen.docker.buildx import ending_on_signals, find_buildx, require_buildx, require_daemon
+from bakegen.docker.buildx import find_buildx, require_buildx, require_daemon
+from bakegen.docker.process import ending_on_signals
 from bakegen.errors import fail
 from bakegen.expressions.limits import Limits
 from bakegen.graph.model import Target
