@@ -210,7 +210,7 @@ def _refuse_depth(text: str, name: str, loader: Any) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                mark = event.start_mark
+                mark: Any = event.start_mark
                 raise fail(
                     "yaml-syntax",
                     f"is nested more than {MAX_DEPTH} levels deep",
