@@ -62,6 +62,7 @@ Code = Literal[
     "no-checks",
     "no-credentials",
     "no-docker",
+    "no-effect",
     "no-login",
     "no-manifests",
     "no-platform",

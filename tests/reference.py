@@ -30,6 +30,8 @@ _TYPES = {
 _PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./*=() +@'-]|:(?=\S))*(?<! )")  # what YAML reads as itself, unquoted
 _WORDS = frozenset("true false null yes no on off y n".split())
 _KINDS = {
+    "tag": "a tag",
+    "entry": "a text",
     "variable": "a variable",
     "registry": "a registry",
     "builder": "a builder",

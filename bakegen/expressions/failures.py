@@ -105,6 +105,9 @@ def _explain_syntax(message: str) -> Failure:
         hint = "to write `{%` itself, use {{ '{%' }}"
     elif block:
         message = f"{{% {block[2]} %}} is never closed; expected {block[1]}"
+    elif "`${#`" in message:
+        hint = "write {{ '${#' }}, or put the lines between {% raw %} and {% endraw %}"
+        patterns = (r"\$\{#",)
     elif "end of template" in message or "end of print statement" in message or "'}'" in message:
         hint = "braces come in pairs: {{ name }}"
     elif "chunk after expression" in message or "got '='" in message:

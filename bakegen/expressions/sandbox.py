@@ -7,10 +7,10 @@ the only users of Jinja.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from jinja2 import StrictUndefined, Template, Undefined, nodes
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.loaders import BaseLoader
 from jinja2.nativetypes import NativeCodeGenerator
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _SCOPE = "bakegen scope"  # key in Jinja's own mapping of names; the space keeps templates from naming it
 NAME_OF = "__name_of_"  # before an axis that a tag pattern mentions by itself
 UNSTABLE_FILTERS = ("random", "pprint")  # differ from run to run
+
+
+_LENGTH = re.compile(r"\$\{#")
+_RAW = re.compile(r"\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\b", re.DOTALL)
 
 
 class TemplateFailError(Exception):
@@ -197,6 +201,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Return Jinja's own names as a plain dict: it is copied for every evaluation, and a ChainMap copies slowly."""
         return {**self.globals, **(d or {})}
 
+    def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
+        """Refuse the length of a shell variable, `${#x}`, which would begin a comment that swallows what follows."""
+        found = _LENGTH.search(_RAW.sub(lambda raw: re.sub(r"[^\n]", " ", raw[0]), source))
+        if found:
+            line = source.count("\n", 0, found.start()) + 1
+            raise TemplateSyntaxError("`${#` begins a comment here", line, name, filename)
+        return super().preprocess(source, name, filename)
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Return whether an attribute may be read; of an axis value, only those of any text."""
         if isinstance(obj, BoundValue) and not hasattr(str, attr):
@@ -246,7 +258,10 @@ def computed_from(pattern: str, axes: frozenset[str]) -> str | None:
 
     `{{ axis }}` means the names, and conditions compare the value: neither is meant here.
     """
-    stack: list[nodes.Node] = [_LEXER.parse(pattern)]
+    try:
+        stack: list[nodes.Node] = [_LEXER.parse(pattern)]
+    except (TemplateSyntaxError, RecursionError):  # whoever evaluates it says so
+        return None
     while stack:
         node = stack.pop()
         if isinstance(node, nodes.Compare | nodes.Test | nodes.Getattr | nodes.Getitem):
@@ -258,6 +273,31 @@ def computed_from(pattern: str, axes: frozenset[str]) -> str | None:
             left_out = [child for child in node.nodes if isinstance(child, nodes.Name)]
         stack += [child for child in node.iter_child_nodes() if child not in left_out]
     return None
+
+
+def compared_with(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each name that an expression compares with a constant text (`==`, `!=`, `in`), and that text.
+
+    >>> list(compared_with("{{ 'x' if distro != 'debian' }}"))
+    [('distro', 'debian')]
+    """
+    try:
+        tree = _LEXER.parse(text)
+    except (TemplateSyntaxError, RecursionError):  # whoever evaluates it says so
+        return
+    for comparison in tree.find_all(nodes.Compare):
+        sides = [comparison.expr, *(operand.expr for operand in comparison.ops)]
+        plain = all(operand.op in {"eq", "ne", "in", "notin"} for operand in comparison.ops)
+        names = [side.name for side in sides if isinstance(side, nodes.Name)]
+        if len(sides) == 2 and len(names) == 1 and plain:  # noqa: PLR2004 - a name and what it is compared with
+            other = next(side for side in sides if not isinstance(side, nodes.Name))
+            if isinstance(other, nodes.List | nodes.Tuple) and comparison.ops[0].expr is not other:
+                continue
+            constants = other.items if isinstance(other, nodes.List | nodes.Tuple) else [other]
+            within = comparison.ops[0].op in {"in", "notin"} and other is comparison.expr  # a text in a longer one
+            for constant in constants if not within else ():
+                if isinstance(constant, nodes.Const) and isinstance(constant.value, str):
+                    yield names[0], constant.value
 
 
 _LEXER = Sandbox(None)

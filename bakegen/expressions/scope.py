@@ -26,24 +26,25 @@ EMPTY_NAME = "\1"  # stands for an empty name of an axis value until the tag is 
 
 
 @dataclass(frozen=True, slots=True)
-class Expression:
-    """Text of a manifest that may hold expressions, and where it stands."""
-
-    text: str
-    path: KeyPath
-
-    @property
-    def is_literal(self) -> bool:
-        """Whether the text means itself."""
-        return not _BRACES.search(self.text)
-
-
-@dataclass(frozen=True, slots=True)
 class Condition:
     """An expression without braces that is true or false."""
 
     text: str
     path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Text of a manifest that may hold expressions, where it stands, and the condition under which it does."""
+
+    text: str
+    path: KeyPath
+    when: Condition | None = None  # the entry holds only then
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the text means itself."""
+        return not _BRACES.search(self.text)
 
 
 def text_mistake(text: str) -> str:

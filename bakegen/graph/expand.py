@@ -13,16 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bakegen.errors import Code, Collector
+from bakegen.errors import Code, Collector, did_you_mean
 from bakegen.expressions.sandbox import Evaluator, computed_from
-from bakegen.expressions.scope import Expression, Scope
+from bakegen.expressions.scope import Condition, Expression, Scope
 from bakegen.expressions.text import Text
 from bakegen.expressions.values import FreeText, text_of
-from bakegen.graph.model import Absent, Target
+from bakegen.graph.model import Absent, MissingPlatform, Target
 from bakegen.graph.names import value_word, word
 from bakegen.graph.scope import FamilyNames, completed
 from bakegen.graph.tag_names import Claim, Settled, expand_pattern, settle_claims
-from bakegen.manifest.model import Axis, AxisValue, Manifest, Registry, Release
+from bakegen.manifest.model import Axis, AxisValue, Exclusion, Manifest, Registry, Release
 from bakegen.source.paths import path_mistake
 from bakegen.source.yaml import KeyPath
 from bakegen.spec.references import is_reference, is_repository, is_tag, registry_host
@@ -80,6 +80,7 @@ def expand(manifest: Manifest, evaluator: Evaluator) -> Expansion:
     _check_size(manifest)
     work = _Expander(manifest, evaluator)
     drafts = tuple(draft for release in manifest.releases for draft in work.release(release))
+    work.check_hits()
     work.problems.stop_if_any()
     return Expansion(manifest, drafts, tuple(work.absent))
 
@@ -109,24 +110,48 @@ class _Expander:
     def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
         self.manifest = manifest
         self.names = FamilyNames(manifest, evaluator)
+        self.releases = {release.name for release in manifest.releases if release.path[0] == "releases"}
         self.problems = Collector()
         self.absent: list[Absent] = []
+        self.asked: dict[KeyPath, Condition] = {}  # the conditions of entries
+        self.hits: set[KeyPath] = set()  # of the exclusions and conditions that make a difference
 
     def report(self, code: Code, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
         self.problems.keep(self.manifest.source.problem(code, message, path, hint=hint, at_key=at_key))
+
+    def check_hits(self) -> None:
+        """Report what makes no difference, and so is probably misspelt; a file that several include may say more."""
+        source = self.manifest.source
+
+        def own(path: KeyPath) -> bool:
+            return source.place(path).value.file == source.file
+
+        for exclusion in self.manifest.exclude:
+            if exclusion.path not in self.hits and own(exclusion.path):
+                hint = "there is no such combination; remove the entry, or mend what it names"
+                self.report("no-effect", "this excludes nothing", exclusion.path, hint)
+        for path, condition in self.asked.items():
+            if path not in self.hits and own(path):
+                hint = "remove the entry, or mend its condition"
+                self.report("no-effect", f"`{condition.text}` is false for every target", path, hint)
 
     # ---- Which combinations exist
 
     def release(self, release: Release) -> Iterator[Draft]:
         points: list[tuple[Point, Scope]] = []
+        built: dict[Scope, tuple[tuple[str, ...], tuple[MissingPlatform, ...]]] = {}
         for values in itertools.product(*(self.manifest.axis(axis).values for axis in release.axes)):
             point: Point = dict(zip(release.axes, values, strict=True))
             if self.excluded(release, point):
+                continue
+            platforms, missing = self.platforms(release, point)
+            if not platforms:
                 continue
             scope = self.names.at(release, point, self.target_name(release, point))
             with self.problems.collecting():
                 if self.exists(release, point, scope):
                     points.append((point, scope))
+                    built[scope] = platforms, missing
         if not points and not self.problems:
             reasons = dict.fromkeys(absent.reason for absent in self.absent if absent.release == release.name)
             self.report(
@@ -138,24 +163,30 @@ class _Expander:
             )
         called = self.called(release, points)
         for (point, scope), settled in zip(points, called, strict=True):
-            yield self.draft(release, point, scope, settled)
+            yield self.draft(release, point, scope, settled, *built[scope])
 
     def called_release(self, release: Release) -> str:
         """Return how messages call a release; a family without releases has none."""
         return f'release "{release.name}"' if release.path[0] == "releases" else f'image "{release.name}"'
 
     def excluded(self, release: Release, point: Point) -> bool:
+        whole = [found for found in self.exclusions(release, point) if "platform" not in found.patterns]
+        if whole:
+            self.leave_out(release, point, "exclude", whole[0].because, whole[0].path)
+        return bool(whole)
+
+    def exclusions(self, release: Release, point: Point) -> Iterator[Exclusion]:
+        """Yield the exclusions that a combination is subject to, whatever platforms they name."""
         if not self.manifest.exclude:
-            return False
+            return
         here = {**{axis: value.name for axis, value in point.items()}, "release": release.name}
         for exclusion in self.manifest.exclude:
             if all(
-                axis in here and any(fnmatch.fnmatchcase(here[axis], pattern) for pattern in patterns)
+                axis == "platform" or (axis in here and _matches(here[axis], patterns))
                 for axis, patterns in exclusion.patterns.items()
             ):
-                self.leave_out(release, point, "exclude", exclusion.because, exclusion.path)
-                return True
-        return False
+                self.hits.add(exclusion.path)
+                yield exclusion
 
     def exists(self, release: Release, point: Point, scope: Scope) -> bool:
         for condition in release.when:
@@ -211,7 +242,7 @@ class _Expander:
             return [Claim(axis.name, name, shared=False, path=(*path, index)) for index, name in enumerate(value.names)]
         found = []
         for rule in axis.rules:
-            if rule.values and value.name not in rule.values:
+            if (rule.values and value.name not in rule.values) or not self.holds(scope, rule.pattern.when):
                 continue
             name = scope.plain(rule.pattern)
             found.append(Claim(axis.name, name, not rule.values and name != value.name, rule.pattern.path))
@@ -219,11 +250,18 @@ class _Expander:
 
     # ---- One target. What fails leaves a placeholder, so that all that is wrong is found at once
 
-    def draft(self, release: Release, point: Point, scope: Scope, settled: Settled) -> Draft:
+    def draft(
+        self,
+        release: Release,
+        point: Point,
+        scope: Scope,
+        settled: Settled,
+        platforms: tuple[str, ...],
+        missing: tuple[MissingPlatform, ...],
+    ) -> Draft:
         manifest = self.manifest
         names, lost = settled
         values = {axis: value.name for axis, value in point.items()}
-        platforms = self.platforms(release, point)
         dockerfile = f"{OUTPUT}/{manifest.image}/{self.path(scope, release.dockerfile, 'a path')}"
         completed(scope, platforms, dockerfile)
         tags = self.tags(release, scope, {axis: [name.text for name in found] for axis, found in names.items()})
@@ -236,6 +274,7 @@ class _Expander:
             names=names,
             lost_names=lost,
             platforms=platforms,
+            missing_platforms=missing,
             repositories=tuple(repositories) or (Text.literal(manifest.image),),
             registries=tuple(repositories.values()),
             tags=tuple(tags) or (Text.literal(str(scope.lookup("target"))),),
@@ -259,6 +298,16 @@ class _Expander:
         )
         return Draft(target, tuple(self.parents(release, values, scope)))
 
+    def holds(self, scope: Scope, when: Condition | None) -> bool:
+        """Return whether an entry holds; raises `BakegenError` if its condition cannot be evaluated."""
+        if when is None:
+            return True
+        self.asked.setdefault(when.path, when)
+        if scope.test(when):
+            self.hits.add(when.path)
+            return True
+        return False
+
     def text(self, scope: Scope, expression: Expression) -> Text:
         if expression.is_literal:
             return Text.literal(expression.text)
@@ -266,28 +315,43 @@ class _Expander:
             return scope.text(expression)
         return Text()
 
+    def has(self, scope: Scope, entry: Expression) -> bool:
+        if entry.when is None:
+            return True
+        with self.problems.collecting():
+            return self.holds(scope, entry.when)
+        return False
+
     def list(self, scope: Scope, expressions: Iterable[Expression]) -> tuple[Text, ...]:
-        return tuple(self.text(scope, expression) for expression in expressions)
+        return tuple(self.text(scope, found) for found in expressions if self.has(scope, found))
 
     def mapping(self, scope: Scope, content: Mapping[str, Expression]) -> dict[str, Text]:
-        return {name: self.text(scope, value) for name, value in content.items()}
+        return {name: self.text(scope, value) for name, value in content.items() if self.has(scope, value)}
 
     def data(self, scope: Scope, value: Any) -> Any:
         with self.problems.collecting():
             return _texts_in(scope.data(value))
         return None
 
-    def platforms(self, release: Release, point: Point) -> tuple[str, ...]:
+    def platforms(self, release: Release, point: Point) -> tuple[tuple[str, ...], tuple[MissingPlatform, ...]]:
+        """Return the platforms of a combination, and those of the image that it does not have, with the reason.
+
+        One that has none by exclusion does not exist; one that has none by its declarations is a problem.
+        """
         limits = [
-            (f'{axis} "{value.name}"', value.platforms) for axis, value in point.items() if value.platforms is not None
+            (f'{axis} "{value.name}"', value.platforms, (*value.path, "platforms"))
+            for axis, value in point.items()
+            if value.platforms is not None
         ]
         if release.platforms is not None:
-            limits.append((f'release "{release.name}"', release.platforms))
-        left = tuple(
-            platform for platform in self.manifest.platforms if all(platform in allowed for _, allowed in limits)
-        )
-        if not left:
-            said = "; ".join(f"{owner} has {', '.join(allowed)}" for owner, allowed in limits)
+            limits.append((f'release "{release.name}"', release.platforms, (*release.path, "platforms")))
+        missing: dict[str, MissingPlatform] = {}
+        for owner, allowed, path in limits:
+            for platform in self.manifest.platforms:
+                if platform not in allowed:
+                    missing.setdefault(platform, MissingPlatform(platform, f"{owner} is not for it", path))
+        if len(missing) == len(self.manifest.platforms):
+            said = "; ".join(f"{owner} has {', '.join(allowed)}" for owner, allowed, _ in limits)
             self.report(
                 "no-platform",
                 f"no platform is left for {self.called_release(release)}: {said}",
@@ -295,7 +359,16 @@ class _Expander:
                 "exclude the combination, or give the values a platform in common",
                 at_key=True,
             )
-        return left
+            return self.manifest.platforms, ()
+        for exclusion in self.exclusions(release, point):
+            for platform in self.manifest.platforms:
+                if _matches(platform, exclusion.patterns["platform"]):
+                    missing.setdefault(platform, MissingPlatform(platform, exclusion.because, exclusion.path))
+        left = tuple(platform for platform in self.manifest.platforms if platform not in missing)
+        if not left:
+            last = list(missing.values())[-1]
+            self.leave_out(release, point, "exclude", last.reason, last.path)
+        return left, tuple(missing.values())
 
     def path(self, scope: Scope, expression: Expression, what: str) -> str:
         """Return a path that holds no variable and stays in its folder."""
@@ -326,6 +399,8 @@ class _Expander:
         tags: dict[Text, KeyPath] = {}
         for pattern in release.tags:
             with self.problems.collecting():
+                if not self.holds(scope, pattern.when):
+                    continue
                 self.check_names(scope, pattern, names)
                 for tag in expand_pattern(names, scope, pattern):
                     if not tag:
@@ -357,12 +432,14 @@ class _Expander:
         found: dict[Text, Registry] = {}
         for registry in self.manifest.registries:
             with self.problems.collecting():
+                if not self.holds(scope, registry.when):
+                    continue
                 text = scope.text(registry.repository)
-                repository = text.as_written()
+                repository = text.with_defaults()
                 if not is_repository(repository):
                     self.report(
                         "invalid-reference",
-                        f'"{repository}" is no repository that Docker accepts',
+                        f'"{text.as_written()}" is no repository that Docker accepts',
                         registry.repository.path,
                         "HOST/PATH in lower case, such as docker.io/acme/app, without a tag",
                     )
@@ -379,7 +456,7 @@ class _Expander:
     def parents(self, release: Release, values: Mapping[str, str], scope: Scope) -> Iterator[ParentRequest]:
         for rule in release.parents:
             with self.problems.collecting():
-                if rule.when and not scope.test(rule.when):
+                if not self.holds(scope, rule.when):
                     continue
                 if rule.outside is None:
                     at = {axis: scope.plain(value) for axis, value in rule.at.items()}
@@ -389,7 +466,22 @@ class _Expander:
                     )
                     continue
                 reference = scope.text(rule.outside).strip()
+                word = reference.with_defaults()
                 if not reference:
+                    self.report("empty-text", "this gives no text, so there is no parent", rule.outside.path, _MAYBE)
+                    continue
+                if word in self.releases:  # as if it were written there
+                    yield ParentRequest(rule.path, image=self.manifest.image, release=word, values=values)
+                    continue
+                if not rule.outside.is_literal and word != "scratch" and not set(word) & set(":/@"):
+                    hint = did_you_mean(word, self.releases)
+                    message = f'this gives "{word}", and there is no such release'
+                    self.report(
+                        "unknown-release",
+                        message,
+                        rule.path,
+                        f"{hint} An outside image is written with its tag: {word}:latest",
+                    )
                     continue
                 if reference != _SCRATCH and not is_reference(reference.with_defaults()):
                     self.report(
@@ -401,8 +493,13 @@ class _Expander:
                 yield ParentRequest(rule.path, outside=reference)
 
 
+_MAYBE = "a parent that only some targets have carries its condition: {reference: …, when: …}"
 _SOMETIMES = "a tag that only some targets have carries its condition: {tag: …, when: …}"
 _HERE, _SCRATCH = Text.literal("."), Text.literal("scratch")
+
+
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
 
 
 def _texts_in(value: Any) -> Any:

@@ -147,7 +147,8 @@ class _Linker:
             )
             return None
         reference = _familiar(found.references[0])
-        if request.image != manifest.image:  # the variables of another family have no build args here
+        carried = {variable for text in target.args.values() for variable in text.variables}
+        if not carried.issuperset(reference.variables):  # the link holds whatever the reference says
             reference = reference.without_variables()
         return Parent(reference, found.name, request.path)
 

@@ -40,6 +40,15 @@ class LostName:
     path: KeyPath
 
 
+@dataclass(frozen=True, slots=True)
+class MissingPlatform:
+    """A platform of the image that a target is not built for, and why."""
+
+    platform: str
+    reason: str
+    path: KeyPath
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One bake target: one release at one value of each axis that it spans."""
@@ -51,6 +60,7 @@ class Target:
     names: Mapping[str, tuple[ValueName, ...]]  # what values are called in tags, of axes that have such names
     lost_names: tuple[LostName, ...]
     platforms: tuple[str, ...]
+    missing_platforms: tuple[MissingPlatform, ...]  # of the image
     repositories: tuple[Text, ...]
     registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
     tags: tuple[Text, ...]

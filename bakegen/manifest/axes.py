@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bakegen.errors import did_you_mean
-from bakegen.expressions.scope import Expression, tree
+from bakegen.expressions.scope import tree
 from bakegen.manifest.model import Axis, AxisValue, NameRule
 from bakegen.manifest.schema import TYPES, found, type_hint
-from bakegen.manifest.section import SectionReader
+from bakegen.manifest.section import SectionReader, entry
 from bakegen.source.yaml import KeyPath
 
 # How the types of declared properties are read, and what the schema calls them.
@@ -50,9 +50,16 @@ def read_axes(reader: SectionReader) -> tuple[Axis, ...]:
 def _axis(reader: SectionReader, name: str, declared: Mapping[str, Any] | None, rules: Iterable[Any]) -> Axis:
     content = reader.content["axes"][name]
     for key, declaration in (declared or {}).items():
-        if "default" in declaration:
-            path = ("properties", name, key, "default")
-            _check_type(reader, f'the default of "{key}"', declaration["default"], declaration["type"], path)
+        path: KeyPath = ("properties", name, key)
+        if ("type" in declaration) == ("axis" in declaration):
+            hint = "`axis` is for a property that names a value of that axis"
+            reader.report("missing-key", f'property "{key}" has a `type` or an `axis`', path, hint, at_key=True)
+        elif declaration.get("axis", name) not in reader.content["axes"]:
+            axes = reader.content["axes"]
+            message, hint = f'there is no axis "{declaration["axis"]}"', did_you_mean(declaration["axis"], axes)
+            reader.report("unknown-axis", message, (*path, "axis"), hint)
+        elif "default" in declaration:
+            _check_type(reader, f'the default of "{key}"', declaration["default"], declaration, (*path, "default"))
     values = [_value(reader, name, value, declared) for value in content]
     seen: dict[str, AxisValue] = {}
     for value in values:
@@ -81,8 +88,7 @@ def _name_rules(reader: SectionReader, axis: str, rules: Iterable[Any], known: M
                 here = (*path, "for", number) if isinstance(wanted, list) else (*path, "for")
                 message = f'axis "{axis}" has no value "{value}"'
                 reader.report("unknown-value", message, here, did_you_mean(value, known))
-        where = (*path, "name") if isinstance(rule, dict) else path
-        yield NameRule(Expression(str(declared["name"]), where), values)
+        yield NameRule(entry(rule, path, "name"), values)
 
 
 def _value(reader: SectionReader, axis: str, key: Any, declared: Mapping[str, Any] | None) -> AxisValue:
@@ -130,7 +136,7 @@ def _check_properties(
                 at_key=True,
             )
         else:
-            _check_type(reader, f'property "{name}"', given[name], declared[name]["type"], (*path, name))
+            _check_type(reader, f'property "{name}"', given[name], declared[name], (*path, name))
     for name, declaration in declared.items():
         if declaration.get("required") and name not in given:
             reader.report(
@@ -142,9 +148,16 @@ def _check_properties(
             )
 
 
-def _check_type(reader: SectionReader, owner: str, value: Any, kind: str, path: KeyPath) -> None:
-    """Report a property whose value is not of the declared type."""
-    if not _has_type(value, kind):
-        word = _PROPERTY_TYPES[kind][1]
-        message = f"{owner} must be {TYPES[word]}, not {found(value)}"
-        reader.report("wrong-type", message, path, type_hint([word], value))
+def _check_type(reader: SectionReader, owner: str, value: Any, declaration: Mapping[str, Any], path: KeyPath) -> None:
+    """Report a property whose value is not of the declared type, or not a value of the declared axis."""
+    if "type" in declaration:
+        kind = declaration["type"]
+        if not _has_type(value, kind):
+            word = _PROPERTY_TYPES[kind][1]
+            message = f"{owner} must be {TYPES[word]}, not {found(value)}"
+            reader.report("wrong-type", message, path, type_hint([word], value))
+        return
+    known = [str(name) for name in reader.content["axes"].get(declaration.get("axis"), ())]
+    if known and str(value) not in known and not (isinstance(value, str) and "{{" in value):
+        message = f'axis "{declaration["axis"]}" has no value "{value}"'
+        reader.report("unknown-value", message, path, did_you_mean(str(value), known))

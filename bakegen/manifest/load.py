@@ -14,7 +14,8 @@ from typing import Any
 
 from bakegen.errors import BakegenError, Position, did_you_mean, fail
 from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
-from bakegen.expressions.scope import Expression, tree
+from bakegen.expressions.sandbox import compared_with
+from bakegen.expressions.scope import Condition, Expression, tree
 from bakegen.expressions.text import Variable
 from bakegen.manifest.axes import read_axes
 from bakegen.manifest.builders import read_builders
@@ -31,6 +32,9 @@ RESERVED = frozenset(
     "image release target group platform platforms args parents parent folder fail range dict cycler joiner namespace "
     "true false none True False None and or not in is if else loop self super caller varargs kwargs".split()
 )
+
+# What a manifest says is added to what it includes says.
+_ADDED = ("exclude",)
 
 # Prefixes of variables that CI systems and Docker set: bake would take their values for ours.
 FOREIGN_PREFIXES = ("BAKE_", "BUILDKIT_", "BUILDX_", "CI_", "DOCKER_", "GITHUB_", "GITLAB_", "RUNNER_")
@@ -82,8 +86,8 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
                 at_key=True,
                 hint=f"list the files in {source.file}",
             )
-        below = part if below is None else include(below, part)
-    return include(below, source) if below else source
+        below = part if below is None else include(below, part, _ADDED)
+    return include(below, source, _ADDED) if below else source
 
 
 def _input_file(source: Source, text: str, path: KeyPath, folder: Path, root: Path, what: str) -> Path:
@@ -124,6 +128,7 @@ class _ManifestReader(SectionReader):
         axes = read_axes(self)
         releases = read_releases(self, [axis.name for axis in axes], buildx)
         platforms = self.platforms(("platforms",)) or ()
+        self.check_comparisons(axes)
         manifest = Manifest(
             image=content["image"],
             description=content.get("description", ""),
@@ -138,7 +143,7 @@ class _ManifestReader(SectionReader):
             axes=axes,
             define={key: tree(value, ("define", key)) for key, value in content.get("define", {}).items()},
             data=self.data(),
-            exclude=self.exclusions(axes, releases),
+            exclude=self.exclusions(axes, releases, platforms),
             deprecated=self.deprecations(),
             groups={key: tuple(words) for key, words in content.get("groups", {}).items()},
             releases=releases,
@@ -181,6 +186,23 @@ class _ManifestReader(SectionReader):
                 else:
                     first[name] = path
 
+    def check_comparisons(self, axes: tuple[Axis, ...]) -> None:
+        """Report comparisons of an axis with what is none of its values: they are the same for every target."""
+        known = {axis.name: [value.name for value in axis.values] for axis in axes}
+        known["release"] = list(self.content.get("releases", {self.content["image"]: None}))
+        stack: list[tuple[KeyPath, Any]] = [((), self.content)]
+        while stack:
+            path, value = stack.pop()
+            if isinstance(value, dict | list):
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                stack += [((*path, key), item) for key, item in items]
+            elif isinstance(value, str) and (path[-1] == "when" or "{{" in value or "{%" in value):
+                for name, text in compared_with(f"{{{{ {value} }}}}" if path[-1] == "when" else value):
+                    own = self.source.place(path).value.file == self.source.file  # others include the rest, too
+                    if name in known and text not in known[name] and own:
+                        message = f'this compares "{name}" with "{text}", which is none of its values'
+                        self.report("unknown-value", message, path, did_you_mean(text, known[name]))
+
     def variables(self) -> dict[str, Variable]:
         prefix = variable_prefix(self.content["image"])
         variables = {}
@@ -221,6 +243,7 @@ class _ManifestReader(SectionReader):
                     declared.get("password", ""),
                     declared.get("readme", False),
                     path,
+                    Condition(declared["when"], (*path, "when")) if "when" in declared else None,
                 )
             )
         return tuple(registries)
@@ -246,9 +269,12 @@ class _ManifestReader(SectionReader):
         self.inputs.append(source.file)
         return source.content
 
-    def exclusions(self, axes: tuple[Axis, ...], releases: tuple[Release, ...]) -> tuple[Exclusion, ...]:
+    def exclusions(
+        self, axes: tuple[Axis, ...], releases: tuple[Release, ...], platforms: tuple[str, ...]
+    ) -> tuple[Exclusion, ...]:
         known = {axis.name: [value.name for value in axis.values] for axis in axes}
         known["release"] = [release.name for release in releases]
+        known["platform"] = list(platforms)
         exclusions = []
         for index, entry in enumerate(self.content.get("exclude", [])):
             path: KeyPath = ("exclude", index)
@@ -266,8 +292,8 @@ class _ManifestReader(SectionReader):
                     if not fnmatch.filter(known[key], word):
                         here = (*path, key, number) if isinstance(value, list) else (*path, key)
                         message = f'axis "{key}" has no value "{word}"'
-                        if key == "release":
-                            message = f'there is no release "{word}"'
+                        if key in {"release", "platform"}:
+                            message = f'there is no {key} "{word}"'
                         self.report("unknown-value", message, here, did_you_mean(word, known[key]))
                 patterns[key] = tuple(words)
             if not patterns and len(entry) == 1:

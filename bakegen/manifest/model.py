@@ -23,6 +23,7 @@ class Registry:
     password: str
     readme: bool
     path: KeyPath
+    when: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Builder:
 class NameRule:
     """A pattern for the names that values of an axis go by in tags; `values` empty means all."""
 
-    pattern: Expression
+    pattern: Expression  # with its condition
     values: tuple[str, ...]
 
 
@@ -86,7 +87,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Combinations that do not exist: patterns per axis (or `release`), and why."""
+    """Combinations that do not exist: patterns per axis, `release` and `platform`, and why."""
 
     patterns: Mapping[str, tuple[str, ...]]
     because: str

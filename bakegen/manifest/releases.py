@@ -13,7 +13,7 @@ from bakegen.expressions.scope import Condition, Expression, tree
 from bakegen.manifest.checks import read_checks
 from bakegen.manifest.model import FileRule, ParentRule, Release
 from bakegen.manifest.schema import found, type_hint
-from bakegen.manifest.section import SectionReader
+from bakegen.manifest.section import SectionReader, entry
 from bakegen.source.yaml import KeyPath
 from bakegen.spec.bake_attributes import ATTRIBUTES, fits
 
@@ -52,7 +52,7 @@ def _release(
 
     def texts(key: str) -> tuple[Expression, ...]:
         value, place = setting(key)
-        return tuple(Expression(str(item), (*place, index)) for index, item in enumerate(value or []))
+        return tuple(entry(item, (*place, index), "tag") for index, item in enumerate(value or []))
 
     def mapping(key: str) -> dict[str, Expression]:
         merged = reader.expressions((key,), reader.content.get(key, {})) | reader.expressions(
@@ -129,16 +129,26 @@ def _parents(reader: SectionReader, value: Any, path: KeyPath, releases: list[st
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         place = (*path, index) if isinstance(value, list) else path
         if isinstance(item, dict):
-            image, release = item.get("image", ""), item["release"]
-            if not image and release not in releases:
-                hint = did_you_mean(release, releases)
-                if "releases" not in reader.content:
-                    hint = "this image has no releases; an image from outside is written as text: from: debian:12"
-                message = f'there is no release "{release}"'
-                reader.report("unknown-release", message, (*place, "release"), hint)
-            at = {key: Expression(str(text), (*place, "at", key)) for key, text in item.get("at", {}).items()}
             when = Condition(item["when"], (*place, "when")) if "when" in item else None
-            yield ParentRule(image, release, at, None, when, place)
+            if ("release" in item) == ("reference" in item):
+                reader.report(
+                    "missing-key",
+                    "a parent is a `release`, or an outside image as `reference`",
+                    place,
+                    "give one of the two",
+                )
+            elif "reference" in item:
+                yield ParentRule("", "", {}, Expression(item["reference"], (*place, "reference")), when, place)
+            else:
+                image, release = item.get("image", ""), item["release"]
+                if not image and release not in releases:
+                    hint = did_you_mean(release, releases)
+                    if "releases" not in reader.content:
+                        hint = "this image has no releases; an image from outside is written as text: from: debian:12"
+                    message = f'there is no release "{release}"'
+                    reader.report("unknown-release", message, (*place, "release"), hint)
+                at = {key: Expression(str(text), (*place, "at", key)) for key, text in item.get("at", {}).items()}
+                yield ParentRule(image, release, at, None, when, place)
         elif item in releases and "releases" in reader.content:
             yield ParentRule("", item, {}, None, None, place)
         elif item is not None:

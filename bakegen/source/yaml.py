@@ -12,7 +12,7 @@ import re
 import stat
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -468,8 +468,11 @@ def _spell(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def include(base: Source, over: Source) -> Source:
-    """Return `base` with `over` laid on top: mappings merge key by key, everything else is replaced."""
+def include(base: Source, over: Source, added: Collection[str] = ()) -> Source:
+    """Return `base` with `over` laid on top: mappings merge key by key, the lists `added` to at the top add up.
+
+    Everything else is replaced.
+    """
     places = dict(base.places)
 
     def lay(below: Any, above: Any, path: KeyPath) -> Any:
@@ -477,7 +480,12 @@ def include(base: Source, over: Source) -> Source:
             merged = dict(below)
             for key, value in above.items():
                 here = (*path, key)
-                if key in below:
+                if not path and key in added and isinstance(below.get(key), list) and isinstance(value, list):
+                    merged[key] = [*below[key], *value]
+                    for index, item in enumerate(value):
+                        for old in _places_below(over.places, here, {index: item}):
+                            places[(*here, len(below[key]) + index, *old[len(here) + 1 :])] = over.places[old]
+                elif key in below:
                     merged[key] = lay(below[key], value, here)
                 else:
                     merged[key] = value

@@ -133,8 +133,9 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
     yield Line("dockerfile", target.dockerfile, said(release.dockerfile.path))
     yield Line("template", f"templates/{target.template}", said(release.template.path))
     yield Line("context", target.context.with_defaults(), said(release.context.path))
-    for name, expression in build_args(manifest, release, target.values).items():
-        yield Line("build arg", f"{name}={target.args[name].with_defaults()}", place(expression.path))
+    passed = build_args(manifest, release, target.values)
+    for name, arg in target.args.items():
+        yield Line("build arg", f"{name}={arg.with_defaults()}", place(passed[name].path))
     for name, label in target.labels.items():
         yield Line("label", f"{name}={label.with_defaults()}", place(release.labels[name].path))
     for check in release.checks if target.publish else ():
