@@ -112,8 +112,17 @@ def load_project(root: Path, adapt: Callable[[Manifest], Manifest] = lambda mani
             raise BakegenError(problems)
         if not expansions:
             raise _no_manifests(folder)
-        graph = build_graph(expansions)
+        graph = build_graph(expansions, lambda path: read_dockerfile(root, path))
     return Project(root, graph, evaluator, loader)
+
+
+def read_dockerfile(root: Path, path: str) -> str | None:
+    """Return the text of a Dockerfile of the project, None if there is none; raises `BakegenError` if it cannot be read."""
+    if not (root / path).exists():
+        return None
+    if leaves(root, root / path):
+        raise fail("unsafe-path", "is a link that leads out of the project", position=Position(path))
+    return read_text(root / path, path)
 
 
 def _too_many(manifest: Manifest) -> BakegenError:

@@ -105,7 +105,7 @@ def dockerfile_attribute(target: Target) -> str:
     if context == ".":
         return target.dockerfile
     if "://" in context:
-        return f"cwd://{target.dockerfile}"
+        return f"cwd://{target.dockerfile}" if target.template else target.dockerfile
     return posixpath.relpath(target.dockerfile, context)
 
 

@@ -55,6 +55,7 @@ class Draft:
 
     target: Target
     parents: tuple[ParentRequest, ...]
+    discovers: bool = False  # whether the parents are those that the Dockerfile names
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,9 @@ class _Expander:
         manifest = self.manifest
         names, lost = settled
         values = {axis: value.name for axis, value in point.items()}
-        dockerfile = f"{OUTPUT}/{manifest.image}/{self.path(scope, release.dockerfile, 'a path')}"
+        dockerfile = self.path(scope, release.dockerfile, "a path")
+        if release.template:
+            dockerfile = f"{OUTPUT}/{manifest.image}/{dockerfile}"
         completed(scope, platforms, dockerfile)
         tags = self.tags(release, scope, {axis: [name.text for name in found] for axis, found in names.items()})
         repositories = self.repositories(scope)
@@ -281,7 +284,7 @@ class _Expander:
             tag_paths=tuple(tags.values()),
             publish=release.publish,
             parents=(),
-            template=self.path(scope, release.template, "a template"),
+            template=self.path(scope, release.template, "a template") if release.template else None,
             dockerfile=dockerfile,
             context=self.context(scope, release.context),
             contexts={name: self.named_context(scope, value) for name, value in release.contexts.items()},
@@ -296,7 +299,7 @@ class _Expander:
             bake={name: self.data(scope, value) for name, value in release.bake.items()},
             path=release.path,
         )
-        return Draft(target, tuple(self.parents(release, values, scope)))
+        return Draft(target, tuple(self.parents(release, values, scope)), release.discovers)
 
     def holds(self, scope: Scope, when: Condition | None) -> bool:
         """Return whether an entry holds; raises `BakegenError` if its condition cannot be evaluated."""

@@ -6,7 +6,7 @@ problem.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import networkx as nx
@@ -20,16 +20,20 @@ from bakegen.graph.groups import make_groups
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest, Release
 from bakegen.source.yaml import KeyPath
+from bakegen.spec.dockerfile import DockerfileError, parse_dockerfile, references, syntax_problem
 from bakegen.spec.references import familiar
 
 
-def build_graph(expansions: Sequence[Expansion]) -> Graph:
-    """Link and check the targets of all manifests; raises `BakegenError` with every problem found."""
+def build_graph(expansions: Sequence[Expansion], read: Callable[[str], str | None]) -> Graph:
+    """Link and check the targets of all manifests; raises `BakegenError` with every problem found.
+
+    `read` gives the text of a Dockerfile that exists, by its path from the root.
+    """
     declared = [expansion.manifest for expansion in expansions]
     if problems := list(check_images(declared)):
         raise BakegenError(problems)  # two families of one name cannot be told apart
     manifests = {manifest.image: manifest for manifest in declared}
-    linker = _Linker(expansions, manifests)
+    linker = _Linker(expansions, manifests, read)
     targets = linker.link()
     edges = _edges(targets)
     for problem in (*check_declarations(declared), *check_targets(targets, edges, manifests)):
@@ -56,10 +60,19 @@ def _edges(targets: Mapping[str, Target]) -> nx.DiGraph:
 class _Linker:
     """Gives each target its parents; what is wrong goes to `problems`."""
 
-    def __init__(self, expansions: Sequence[Expansion], manifests: Mapping[str, Manifest]) -> None:
+    def __init__(
+        self, expansions: Sequence[Expansion], manifests: Mapping[str, Manifest], read: Callable[[str], str | None]
+    ) -> None:
+        self.read = read
         self.expansions = expansions
         self.manifests = manifests
         self.problems = Collector()
+        drafts = [draft for expansion in expansions for draft in expansion.drafts]
+        self.makers = {  # familiar reference -> the target that makes it; of several, the first
+            familiar(reference.with_defaults()): draft.target.name
+            for draft in reversed(drafts)
+            for reference in reversed(draft.target.references)
+        }
         self.by_point = {
             _point_key(draft.target.image, draft.target.release, draft.target.values): draft.target
             for expansion in expansions
@@ -82,7 +95,11 @@ class _Linker:
         targets: dict[str, Target] = {}
         for manifest, draft in self.drafts():
             target = draft.target
-            parents = [self.parent(manifest, target, request) for request in draft.parents]
+            parents: Iterable[Parent | None] = (
+                self.discovered(target)
+                if draft.discovers
+                else [self.parent(manifest, target, wish) for wish in draft.parents]
+            )
             target = replace(target, parents=tuple(parent for parent in parents if parent))
             clash = targets.setdefault(target.name, target)
             if clash is not target:
@@ -97,6 +114,25 @@ class _Linker:
                     at_key=True,
                 )
         return targets
+
+    def discovered(self, target: Target) -> list[Parent]:
+        """Return what the Dockerfile of a target takes from, linked to the targets that make it."""
+        images: dict[str, None] = {}
+        with self.problems.collecting():
+            text = self.read(target.dockerfile)
+            if text is None:
+                raise no_dockerfile(self.manifests[target.image], target)
+            args = {name: value.with_defaults() for name, value in target.args.items()}
+            stage = target.bake["target"].with_defaults() if "target" in target.bake else None
+            try:
+                dockerfile = parse_dockerfile(text)
+                for platform in target.platforms:
+                    images |= dict.fromkeys(
+                        familiar(use.image) for use in references(dockerfile, args, platform, stage)
+                    )
+            except DockerfileError as error:
+                raise BakegenError([syntax_problem(error, text, target.dockerfile)]) from error
+        return [Parent(Text.literal(image), self.makers.get(image), target.path) for image in images]
 
     def parent(self, manifest: Manifest, target: Target, request: ParentRequest) -> Parent | None:
         if request.outside:
@@ -194,6 +230,16 @@ def _familiar(reference: Text) -> Text:
     if isinstance(last, str) and "@" not in last:
         last = last.removesuffix(":latest")
     return Text.joined([familiar(f"{first}x").removesuffix("x"), *middle, last])
+
+
+def no_dockerfile(manifest: Manifest, target: Target) -> BakegenError:
+    """Return the error of a Dockerfile that is said to exist, and does not."""
+    return manifest.source.failure(
+        "missing-file",
+        f'there is no Dockerfile "{target.dockerfile}"',
+        manifest.release(target.release).dockerfile.path,
+        hint="the path is taken from the project root",
+    )
 
 
 def _point_key(image: str, release: str, values: Mapping[str, str]) -> tuple[object, ...]:

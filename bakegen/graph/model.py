@@ -67,8 +67,8 @@ class Target:
     tag_paths: tuple[KeyPath, ...]  # the pattern that made each tag
     publish: bool
     parents: tuple[Parent, ...]
-    template: str
-    dockerfile: str  # from the project root
+    template: str | None  # None for a Dockerfile that exists
+    dockerfile: str  # from the project root, or from that of a remote context
     context: Text  # from the project root, or a URL
     contexts: Mapping[str, Text]
     args: Mapping[str, Text]

@@ -114,7 +114,7 @@ class FamilyNames:
 
 def completed(scope: Scope, platforms: Sequence[str], dockerfile: str) -> Scope:
     """Return a scope with the names that are known once a target has platforms and a Dockerfile."""
-    return scope.add({"platforms": tuple(map(Platform, platforms)), "folder": dirname(dockerfile)})
+    return scope.add({"platforms": tuple(map(Platform, platforms)), "folder": dirname(dockerfile) or "."})
 
 
 def _arg_hint(axis: str, targets: Sequence[Target]) -> str:

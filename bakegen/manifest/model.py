@@ -158,8 +158,9 @@ class Release:
     platforms: tuple[str, ...] | None
     publish: bool
     tags: tuple[Expression, ...]
-    template: Expression
-    dockerfile: Expression
+    template: Expression | None  # None for a Dockerfile that exists
+    dockerfile: Expression  # below the family's folder, or of one that exists from the root
+    discovers: bool  # whether the parents are what the Dockerfile says
     context: Expression
     contexts: Mapping[str, Expression]
     args: Mapping[str, Expression | None]

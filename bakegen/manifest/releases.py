@@ -63,12 +63,17 @@ def _release(
     spans = _spans(reader, path, own, axes)
     publish = setting("publish")[0] is not False
     called = f'release "{name}"' if path else f'image "{name}"'
-    if setting("from")[0] is None:
+    dockerfile, place = setting("dockerfile")
+    existing = dockerfile["existing"] if isinstance(dockerfile, dict) else None
+    remote = "://" in str(setting("context")[0] or "")
+    if existing is not None:
+        _check_existing(reader, own if path else reader.content, path)
+    if setting("from")[0] is None and (existing is None or remote):
         reader.report(
             "missing-key",
             f'{called} has no "from"',
             path,
-            "say which image or release it is built from",
+            "say which image or release it is built from" + ("; a remote Dockerfile is not read" if remote else ""),
             at_key=True,
         )
     if publish and setting("tags")[0] is None:
@@ -94,9 +99,14 @@ def _release(
         platforms=reader.platforms((*path, "platforms")) if path else None,
         publish=publish,
         tags=texts("tags"),
-        template=text("template", "{{ image }}.Dockerfile.j2" if single else "{{ release }}.Dockerfile.j2"),
-        dockerfile=text("dockerfile", f"{folders}Dockerfile" if single else f"{folders}{{{{ release }}}}/Dockerfile"),
-        context=text("context", "."),
+        template=text("template", "{{ image }}.Dockerfile.j2" if single else "{{ release }}.Dockerfile.j2")
+        if existing is None
+        else None,
+        dockerfile=text("dockerfile", f"{folders}Dockerfile" if single else f"{folders}{{{{ release }}}}/Dockerfile")
+        if existing is None
+        else Expression(existing, (*place, "existing")),
+        discovers=existing is not None and setting("from")[0] is None,
+        context=text("context", "." if existing is None else "{{ folder }}"),
         contexts=mapping("contexts"),
         args=reader.expressions(("args",), reader.content.get("args", {})),
         own_args=reader.expressions((*path, "args"), own.get("args", {})) if path else {},
@@ -112,6 +122,18 @@ def _release(
         checks=read_checks(reader, path, own),
         path=path or ("image",),
     )
+
+
+def _check_existing(reader: SectionReader, own: Mapping[str, Any], path: KeyPath) -> None:
+    for key in ("template", "files"):
+        if key in own:
+            reader.report(
+                "wrong-value",
+                f"`{key}` is for Dockerfiles that are made, and this one exists already",
+                (*path, key),
+                "leave one of the two out",
+                at_key=True,
+            )
 
 
 def _spans(reader: SectionReader, path: KeyPath, own: Mapping[str, Any], axes: list[str]) -> tuple[str, ...]:

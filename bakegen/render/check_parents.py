@@ -13,7 +13,7 @@ from bakegen.errors import Position, Problem, line_at, narrowed
 from bakegen.graph.expand import build_args
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest
-from bakegen.spec.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
+from bakegen.spec.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references, syntax_problem
 from bakegen.spec.references import familiar
 
 # Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args
@@ -33,15 +33,8 @@ def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence
             problem for target in targets for problem in _check_target(dockerfile, text, path, manifest, target)
         ]
     except DockerfileError as error:
-        position = Position(path, error.line)
-        problem = Problem(
-            code="dockerfile-syntax",
-            message=f"no valid Dockerfile: {error.message}",
-            position=position,
-            source=line_at(text, error.line),
-            hint=error.hint or f"made from templates/{targets[0].template}",
-        )
-        return [narrowed(problem, f"(?i){re.escape(error.message.rpartition(': ')[2])}")]
+        made = f"made from templates/{targets[0].template}" if targets[0].template else ""
+        return [syntax_problem(error, text, path, made)]
     return problems
 
 
@@ -57,7 +50,9 @@ def _check_target(
     stage = target.bake["target"].with_defaults() if "target" in target.bake else None
     for platform in target.platforms:
         for reference in references(dockerfile, args, platform, stage):
-            used.setdefault(familiar(reference.image), reference)
+            image = familiar(reference.image)
+            name, pinned, _ = image.partition("@")  # a digest need not be said twice
+            used.setdefault(name if pinned and image not in declared and name in declared else image, reference)
     source = manifest.source
     undeclared = {image: use for image, use in used.items() if image not in declared and image not in named}
     unused = {image: parent for image, parent in declared.items() if image not in used}

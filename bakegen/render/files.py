@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from posixpath import dirname, join
 from typing import Literal
 
@@ -17,11 +18,12 @@ from bakegen.bake.model import BAKE_FILE, bake_model
 from bakegen.errors import Collector
 from bakegen.expressions.scope import Scope
 from bakegen.graph.expand import OUTPUT
+from bakegen.graph.link import no_dockerfile
 from bakegen.graph.model import Target
 from bakegen.graph.scope import FamilyNames
 from bakegen.manifest.model import FileRule, Manifest
 from bakegen.output.write import OutputFile, path_problems
-from bakegen.project import Project
+from bakegen.project import Project, read_dockerfile
 from bakegen.render.check_parents import check_dockerfile
 from bakegen.render.parents import parents_as_written
 from bakegen.render.readme import LIMIT, readme_of
@@ -138,7 +140,11 @@ class _Renderer:
             self.made[readme_path(manifest.image)] = _Made(file, manifest, ("image",), own=True)
         for path in dict.fromkeys(target.dockerfile for target in self.graph.by_image[manifest.image]):
             with self.problems.collecting():
-                self.dockerfile(manifest, names, path, self.graph.by_dockerfile[path])
+                targets = self.graph.by_dockerfile[path]
+                if targets[0].template is None:
+                    self.existing(path, manifest, targets)
+                else:
+                    self.dockerfile(manifest, names, path, targets[0].template, targets)
 
     def check_contexts(self) -> None:
         """Report build contexts that are no folders of the project; bake would notice only when it builds."""
@@ -213,9 +219,23 @@ class _Renderer:
                     made.manifest.source.problem(problem.code, problem.message, made.path, hint=problem.hint)
                 )
 
-    def dockerfile(self, manifest: Manifest, names: FamilyNames, path: str, targets: Sequence[Target]) -> None:
+    def existing(self, path: str, manifest: Manifest, targets: Sequence[Target]) -> None:
+        """Check a Dockerfile that exists already; a remote one cannot be read."""
+        if "://" in targets[0].context.with_defaults():
+            return
+        text = read_dockerfile(self.project.root, path)
+        if text is None:
+            raise no_dockerfile(manifest, targets[0])
+        self.looked[path] = OutputFile((self.project.root / path).read_bytes(), is_executable(self.project.root / path))
+        for problem in check_dockerfile(text, path, manifest, targets):
+            self.problems.keep(problem)
+
+    def dockerfile(
+        self, manifest: Manifest, names: FamilyNames, path: str, template: str, targets: Sequence[Target]
+    ) -> None:
         release = manifest.release(targets[0].release)
-        templates = dict.fromkeys(target.template for target in targets)
+        origin = release.template.path if release.template else release.path
+        templates = dict.fromkeys(str(target.template) for target in targets)
         if len(templates) > 1:
             raise manifest.source.failure(
                 "shared-dockerfile",
@@ -224,12 +244,12 @@ class _Renderer:
                 hint="give them different paths, for example with {{ release }}",
             )
         scope = names.shared(targets, parents_as_written(manifest, targets))
-        text = render_template(self.project, targets[0].template, scope, manifest, release.template.path, path)
-        text = _with_header(text, manifest, targets[0].template)
+        text = render_template(self.project, template, scope, manifest, origin, path)
+        text = _with_header(text, manifest, template)
         self.add(path, OutputFile(text.encode()), manifest, release.dockerfile.path)
-        self.originates(path, manifest, "dockerfile", targets, template=targets[0].template)
+        self.originates(path, manifest, "dockerfile", targets, template=template)
         for problem in check_dockerfile(text, path, manifest, targets):
-            self.problems.keep(at_template(self.project, problem, path, targets[0].template))
+            self.problems.keep(at_template(self.project, problem, path, template))
         for user in {target.release: target for target in targets}.values():
             rules = manifest.release(user.release).files
             for rule in rules:
@@ -287,7 +307,7 @@ class _Renderer:
                 "unsafe-path", f'"{text}" is a link that leads out of the project', expression.path
             )
         try:
-            file = OutputFile(source.read_bytes(), bool(source.stat().st_mode & 0o100))
+            file = OutputFile(source.read_bytes(), is_executable(source))
         except OSError as error:
             raise manifest.source.failure(
                 "unreadable-file", f'cannot read "{text}": {error.strerror}', expression.path
@@ -301,6 +321,11 @@ class _Renderer:
         with self.problems.collecting():
             text = render_template(self.project, BAKE_TEMPLATE, scope, first, (), BAKE_FILE)
             self.add(BAKE_FILE, OutputFile(text.encode()), first, ())
+
+
+def is_executable(file: Path) -> bool:
+    """Return whether the owner of a file may run it."""
+    return bool(file.stat().st_mode & 0o100)
 
 
 def _with_header(text: str, manifest: Manifest, template: str) -> str:

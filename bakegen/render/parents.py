@@ -16,7 +16,15 @@ from bakegen.manifest.model import Manifest
 
 
 def parents_as_written(manifest: Manifest, targets: Sequence[Target]) -> list[str]:
-    """Return the parents' references as the Dockerfile of these targets writes them."""
+    """Return the parents' references as the Dockerfile of these targets writes them, those of each stage in turn."""
+    stages: dict[object, list[Target]] = {}
+    for target in targets:
+        stages.setdefault(target.bake.get("target"), []).append(target)
+    written = [text for sharing in stages.values() for text in _of_stage(manifest, sharing)]
+    return list(dict.fromkeys(written)) if len(stages) > 1 else written
+
+
+def _of_stage(manifest: Manifest, targets: Sequence[Target]) -> Iterator[str]:
     path = targets[0].dockerfile
     counts = {len(target.parents) for target in targets}
     if len(counts) > 1:
@@ -26,13 +34,11 @@ def parents_as_written(manifest: Manifest, targets: Sequence[Target]) -> list[st
             next((target.parents[0].path for target in reversed(targets) if target.parents), targets[0].path),
             hint="give them different paths with `dockerfile:`, for example with {{ release }}",
         )
-    written = []
     for parents in zip(*(target.parents for target in targets), strict=True):
         text = parametrize([parent.reference for parent in parents], [target.args for target in targets])
         if text is None:
             raise _not_writable(manifest, path, targets, parents)
-        written.append(text)
-    return written
+        yield text
 
 
 def _not_writable(manifest: Manifest, path: str, targets: Sequence[Target], parents: Sequence[Parent]) -> BakegenError:

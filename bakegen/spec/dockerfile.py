@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import pairwise, takewhile
 from typing import Literal, NamedTuple, TypeAlias
 
-from bakegen.errors import did_you_mean
+from bakegen.errors import Position, Problem, did_you_mean, line_at, narrowed
 
 Kind: TypeAlias = Literal["FROM", "COPY --from", "RUN --mount"]  # ADD has no --from (instructions/parse.go)
 
@@ -30,6 +30,18 @@ class DockerfileError(Exception):
     def __init__(self, line: int, message: str, hint: str = "") -> None:
         self.line, self.message, self.hint = line, message, hint
         super().__init__(f"line {line}: {message}" if line else message)
+
+
+def syntax_problem(error: DockerfileError, text: str, path: str, hint: str = "") -> Problem:
+    """Return the problem of a Dockerfile at `path` that BuildKit would refuse; `hint` is for when there is no better."""
+    problem = Problem(
+        code="dockerfile-syntax",
+        message=f"no valid Dockerfile: {error.message}",
+        position=Position(path, error.line),
+        source=line_at(text, error.line),
+        hint=error.hint or hint,
+    )
+    return narrowed(problem, f"(?i){re.escape(error.message.rpartition(': ')[2])}")
 
 
 @dataclass(frozen=True, slots=True)

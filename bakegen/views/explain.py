@@ -131,7 +131,8 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
         if target.name in group.members:
             yield Line("group", group.name)
     yield Line("dockerfile", target.dockerfile, said(release.dockerfile.path))
-    yield Line("template", f"templates/{target.template}", said(release.template.path))
+    if release.template:
+        yield Line("template", f"templates/{target.template}", said(release.template.path))
     yield Line("context", target.context.with_defaults(), said(release.context.path))
     passed = build_args(manifest, release, target.values)
     for name, arg in target.args.items():
@@ -162,7 +163,9 @@ def _commands(target: Target) -> Iterator[str]:
     }
     words = [f"--{name}={text.with_defaults()}" for name, texts in options.items() for text in texts]
     context = target.context.with_defaults()
-    if "://" in context:  # a remote context has no local files, so the Dockerfile comes on standard input
+    if (
+        "://" in context and target.template
+    ):  # a remote context has no local files, so the Dockerfile comes on standard input
         command = shlex.join(["docker", "buildx", "build", *words, "--file=-", context])
         yield f"{command} < {shlex.quote(target.dockerfile)}"
     else:
