@@ -150,3 +150,32 @@ def test_an_expression_is_refused(expression: str, code: str) -> None:
 )  # fmt: skip
 def test_a_condition_holds(condition: str, *, holds: bool) -> None:
     assert scope().test(Condition(condition, ("k",))) is holds
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("distro is version('>=12')", True),
+        ("distro is version('>=12.5,<13')", False),
+        ("'12.10' is version('>12.9')", True),
+        ("'3.15.0b3' is version('>=3.15.0b1')", True),
+        ("distro is newest", True),
+    ],
+)
+def test_versions_compare_as_versions(condition: str, *, holds: bool) -> None:
+    names = scope()
+    names.add({"distro": BoundValue("12", "distro", {}, names, ("11", "12", "13rc1"))})
+
+    assert names.test(Condition(condition, ("k",))) is holds
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("{{ 'x' if 'noble' is version('>1') }}", '"noble" is no version'),
+        ("{{ 'x' if distro is version('12') }}", '"12" is no version specifier'),
+        ("{{ 'x' if 'noble' is newest }}", "only an axis can be `newest`"),
+    ],
+)
+def test_what_is_no_version_cannot_be_compared(expression: str, message: str) -> None:
+    assert problem(expression) == ("not-available", message)

@@ -17,6 +17,7 @@ from bakegen.errors import Code, did_you_mean
 from bakegen.expressions.limits import SECONDS, TooExpensiveError
 from bakegen.expressions.sandbox import FILTERS, UNSTABLE_FILTERS, TemplateFailError
 from bakegen.expressions.values import BoundValue, NotAvailableError, NoTextError
+from bakegen.expressions.versions import TESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def _explain_syntax(message: str) -> Failure:
     if known:
         message, patterns = f'there is no {known[1]} "{known[2]}"', _word(known[2])
         filters = {*DEFAULT_FILTERS, *FILTERS} - {*UNSTABLE_FILTERS}
-        hint = did_you_mean(known[2], filters if known[1] == "filter" else DEFAULT_TESTS)
+        hint = did_you_mean(known[2], filters if known[1] == "filter" else {*DEFAULT_TESTS, *TESTS})
     elif tag:
         message, patterns = f'there is no tag "{tag[1]}"', _word(tag[1])
         hint = "to write `{%` itself, use {{ '{%' }}"

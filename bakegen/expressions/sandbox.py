@@ -22,6 +22,7 @@ from bakegen.errors import BakegenError
 from bakegen.expressions.limits import Limits
 from bakegen.expressions.text import Text
 from bakegen.expressions.values import BoundValue, FreeText, NotAvailableError, NoTextError, text_of
+from bakegen.expressions.versions import TESTS
 
 if TYPE_CHECKING:
     from bakegen.expressions.scope import Scope
@@ -171,6 +172,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             del self.filters[name]
         del self.globals["lipsum"]
         self.filters.update(FILTERS)
+        self.tests.update(TESTS)
         self.globals.update(fail=_Fail())
         self.used: dict[str, None] = {}  # the templates that were asked for since the last rendering began
 

@@ -68,22 +68,26 @@ def seen_by_expressions(text: Text) -> str | FreeText:
 class BoundValue(str):
     """An axis value inside expressions: a name of it as text, its properties as attributes."""
 
-    __slots__ = ("_axis", "_properties", "_scope")
+    __slots__ = ("_axis", "_properties", "_scope", "_siblings")
     _axis: str
     _properties: Mapping[str, Tree]
     _scope: Scope
+    _siblings: tuple[str, ...]  # all values of the axis
 
-    def __new__(cls, text: str, axis: str, properties: Mapping[str, Tree], scope: Scope) -> Self:
+    def __new__(
+        cls, text: str, axis: str, properties: Mapping[str, Tree], scope: Scope, siblings: tuple[str, ...] = ()
+    ) -> Self:
         """Return the value called `text`, whose properties are evaluated in `scope` when they are read."""
         value = super().__new__(cls, text)
         value._axis = axis
         value._properties = properties
         value._scope = scope
+        value._siblings = siblings
         return value
 
-    def _within(self, scope: Scope, text: str | None = None) -> BoundValue:
-        """Return the same value, perhaps by another name, with its properties evaluated in another scope."""
-        return BoundValue(str(self) if text is None else text, self._axis, self._properties, scope)
+    def _within(self, scope: Scope) -> BoundValue:
+        """Return the same value with its properties evaluated in another scope."""
+        return BoundValue(str(self), self._axis, self._properties, scope, self._siblings)
 
     def _has_property(self, name: str) -> bool:
         return name in self._properties

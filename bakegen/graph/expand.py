@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bakegen.errors import Code, Collector, did_you_mean
@@ -79,11 +79,30 @@ def build_args(manifest: Manifest, release: Release, values: Mapping[str, str]) 
 def expand(manifest: Manifest, evaluator: Evaluator) -> Expansion:
     """Return all targets of a manifest, in its order; raises `BakegenError` with every problem found."""
     _check_size(manifest)
+    manifest = _with_series(manifest, evaluator)
     work = _Expander(manifest, evaluator)
     drafts = tuple(draft for release in manifest.releases for draft in work.release(release))
     work.check_hits()
     work.problems.stop_if_any()
     return Expansion(manifest, drafts, tuple(work.absent))
+
+
+def _with_series(manifest: Manifest, evaluator: Evaluator) -> Manifest:
+    """Return a manifest whose axis values know what the names of targets and groups call them."""
+    if not any(axis.series for axis in manifest.axes):
+        return manifest
+    names = FamilyNames(manifest, evaluator)
+    axes = tuple(
+        replace(
+            axis,
+            values=tuple(
+                replace(value, series=names.value(axis, value).plain(axis.series) if axis.series else "")
+                for value in axis.values
+            ),
+        )
+        for axis in manifest.axes
+    )
+    return replace(manifest, axes=axes)
 
 
 def _check_size(manifest: Manifest) -> None:
@@ -207,7 +226,7 @@ class _Expander:
         words = [word(self.manifest.image)]
         if release.path[0] == "releases":
             words.append(word(release.name))
-        words += [value_word(axis, value.name) for axis, value in point.items() if value.names != ("",)]
+        words += [value_word(axis, value.label) for axis, value in point.items() if value.names != ("",)]
         return "_".join(words)
 
     # ---- What axis values are called in tags

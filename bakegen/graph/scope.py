@@ -24,7 +24,7 @@ from bakegen.expressions.scope import Scope
 from bakegen.expressions.text import Text
 from bakegen.expressions.values import BoundValue, FreeText, seen_by_expressions
 from bakegen.graph.model import Target
-from bakegen.manifest.model import AxisValue, Manifest, Release
+from bakegen.manifest.model import Axis, AxisValue, Manifest, Release
 from bakegen.spec.platforms import Platform
 
 Unavailable = Mapping[str, tuple[str, str]]  # name -> why it is not available here, and what to write instead
@@ -38,12 +38,17 @@ class FamilyNames:
         self._evaluator = evaluator
         self._common: dict[str, Any] = {"image": manifest.image, **manifest.data}
         self._variables = {name: FreeText(Text((variable,))) for name, variable in manifest.variables.items()}
+        self._siblings = {axis.name: tuple(value.name for value in axis.values) for axis in manifest.axes}
         self._unavailable = {release.name: self._unavailable_in(release) for release in manifest.releases}
 
     def at(self, release: Release, point: Mapping[str, AxisValue], target: str) -> Scope:
         """Return the names at a combination of axis values, for which a target may come to exist."""
         scope = self._scope(self._unavailable[release.name], point)
         return scope.add(self._variables).add({"release": release.name, "target": target})
+
+    def value(self, axis: Axis, value: AxisValue) -> Scope:
+        """Return the names that are known of an axis value alone."""
+        return self._scope({}, {axis.name: value})
 
     def of(self, target: Target) -> Scope:
         """Return the names of a target."""
@@ -94,7 +99,12 @@ class FamilyNames:
 
     def _scope(self, unavailable: Unavailable, point: Mapping[str, AxisValue]) -> Scope:
         scope = Scope(self._evaluator, self.manifest.source, self.manifest.define, unavailable).add(self._common)
-        return scope.add({axis: BoundValue(value.name, axis, value.properties, scope) for axis, value in point.items()})
+        return scope.add(
+            {
+                axis: BoundValue(value.name, axis, value.properties, scope, self._siblings[axis])
+                for axis, value in point.items()
+            }
+        )
 
     def _unavailable_in(self, release: Release) -> Unavailable:
         """Return the names that exist, but not in the expressions of a release, and why."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bakegen.expressions.scope import EMPTY_NAME, Expression, Scope
 from bakegen.expressions.text import Text
+from bakegen.expressions.versions import newest_of
 from bakegen.graph.model import LostName, ValueName
 from bakegen.source.yaml import KeyPath
 
@@ -63,7 +64,7 @@ def settle_claims(claims: Sequence[tuple[Values, Sequence[Claim]]]) -> tuple[lis
         for claim in mine:
             if claim.shared:
                 rivals.setdefault(_contest(values, claim), {}).setdefault(values[claim.axis], claim.path)
-    winners = {contest: _newest(candidates) for contest, candidates in rivals.items()}
+    winners = {contest: newest_of(candidates) for contest, candidates in rivals.items()}
     quarrels = [
         Quarrel(contest[0], contest[1], tuple(candidates), next(iter(candidates.values())))
         for contest, candidates in rivals.items()
@@ -87,21 +88,6 @@ def settle_claims(claims: Sequence[tuple[Values, Sequence[Claim]]]) -> tuple[lis
 
 def _contest(values: Values, claim: Claim) -> _Contest:
     return claim.axis, claim.name, tuple(value for axis, value in values.items() if axis != claim.axis)
-
-
-def _newest(values: Iterable[str]) -> str | None:
-    """Return the newest stable version in PEP 440's order, or the newest of all if none is stable; None without order."""
-    from packaging.version import InvalidVersion, Version  # most families have no shared names
-
-    candidates = list(values)
-    if len(candidates) == 1:
-        return candidates[0]
-    try:
-        versions = {value: Version(value) for value in candidates}
-    except InvalidVersion:
-        return None
-    stable = [value for value in candidates if not versions[value].is_prerelease]
-    return max(stable or candidates, key=versions.__getitem__)
 
 
 def expand_pattern(names: Mapping[str, Sequence[str]], scope: Scope, pattern: Expression) -> list[Text]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bakegen.errors import did_you_mean
-from bakegen.expressions.scope import tree
+from bakegen.expressions.scope import Expression, tree
 from bakegen.manifest.model import Axis, AxisValue, NameRule
 from bakegen.manifest.schema import TYPES, found, type_hint
 from bakegen.manifest.section import SectionReader, entry
@@ -34,7 +34,8 @@ def read_axes(reader: SectionReader) -> tuple[Axis, ...]:
     declared = reader.content.get("properties", {})
     rules = reader.content.get("names", {})
     names = reader.content.get("axes", {})
-    for section, keys in (("properties", declared), ("names", rules)):
+    series = reader.content.get("series", {})
+    for section, keys in (("properties", declared), ("names", rules), ("series", series)):
         for name in keys:
             if name not in names:
                 reader.report(
@@ -74,7 +75,14 @@ def _axis(reader: SectionReader, name: str, declared: Mapping[str, Any] | None, 
                 "a value is a word without spaces, commas, `=`, `*`, `?`, `!` and `/`",
                 at_key=True,
             )
-    return Axis(name, tuple(values), tuple(_name_rules(reader, name, rules, seen)), ("axes", name))
+    series = reader.content.get("series", {}).get(name)
+    return Axis(
+        name,
+        tuple(values),
+        tuple(_name_rules(reader, name, rules, seen)),
+        ("axes", name),
+        None if series is None else Expression(str(series), ("series", name)),
+    )
 
 
 def _name_rules(reader: SectionReader, axis: str, rules: Iterable[Any], known: Mapping[str, Any]) -> Iterator[NameRule]:

@@ -65,6 +65,12 @@ class AxisValue:
     platforms: tuple[str, ...] | None
     args: Mapping[str, Expression | None]
     path: KeyPath
+    series: str = ""  # what the names of targets and groups call it, if not by its name
+
+    @property
+    def label(self) -> str:
+        """What the names of targets and groups call the value."""
+        return self.series or self.name
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Axis:
     values: tuple[AxisValue, ...]
     rules: tuple[NameRule, ...]
     path: KeyPath
+    series: Expression | None = None
 
     def value(self, name: str) -> AxisValue:
         """Return the value called `name`; raises KeyError."""
