@@ -1526,7 +1526,6 @@ target "bento-server_runtime_ubi8_python3-8" {
   }
   args = {
     "PYTHON_VERSION" = "3.8"
-    "UBIFORMAT" = "python-38"
   }
   tags = tags(bento_server_repositories, ["${BENTO_SERVER_VERSION}-python3.8-ubi8-runtime"])
 }
@@ -1538,7 +1537,6 @@ target "bento-server_runtime_ubi8_python3-9" {
   }
   args = {
     "PYTHON_VERSION" = "3.9"
-    "UBIFORMAT" = "python-39"
   }
   tags = tags(bento_server_repositories, ["${BENTO_SERVER_VERSION}-python3.9-ubi8-runtime"])
 }
@@ -1910,7 +1908,6 @@ target "bento-server_cudnn_ubi8_python3-8" {
   }
   args = {
     "PYTHON_VERSION" = "3.8"
-    "UBIFORMAT" = "python-38"
   }
   tags = tags(bento_server_repositories, ["${BENTO_SERVER_VERSION}-python3.8-ubi8-cudnn"])
 }
@@ -1922,7 +1919,6 @@ target "bento-server_cudnn_ubi8_python3-9" {
   }
   args = {
     "PYTHON_VERSION" = "3.9"
-    "UBIFORMAT" = "python-39"
   }
   tags = tags(bento_server_repositories, ["${BENTO_SERVER_VERSION}-python3.9-ubi8-cudnn"])
 }
@@ -2160,7 +2156,6 @@ target "bento-server_devel_ubi8_python3-8" {
   }
   args = {
     "PYTHON_VERSION" = "3.8"
-    "UBIFORMAT" = "python-38"
   }
   tags = tags(bento_server_repositories, ["devel-python3.8-ubi8"])
 }
@@ -2172,7 +2167,6 @@ target "bento-server_devel_ubi8_python3-9" {
   }
   args = {
     "PYTHON_VERSION" = "3.9"
-    "UBIFORMAT" = "python-39"
   }
   tags = tags(bento_server_repositories, ["devel-python3.9-ubi8"])
 }

@@ -48,7 +48,9 @@ class TemplateLoader(BaseLoader):
         if path_mistake(template):
             return None
         at_top = template == BAKE_TEMPLATE
-        for folder in (self.root, resource("")) if at_top else (self.root / TEMPLATES, resource(TEMPLATES)):
+        for folder in (
+            (self.root, resource(BAKE_TEMPLATE).parent) if at_top else (self.root / TEMPLATES, resource(TEMPLATES))
+        ):
             file = folder / template
             if file.is_file() and not leaves(folder, file):
                 return file

@@ -156,7 +156,7 @@ def test_a_child_builds_with_the_plain_command_once_its_base_is_pushed(tmp_path:
     run("docker", "buildx", "bake", f"{image}_base_plain", "--push", cwd=tmp_path)
     assert tags_in(registry, image) == {"base-plain"}
     target = f"{image}_runtime_plain"
-    command = explain(bakegen.load(tmp_path), [target]).commands[1]
+    command = explain(bakegen.load(tmp_path), [target], {}).commands[1]
     run("sh", "-c", f"{command} --push", cwd=tmp_path)
     assert tags_in(registry, image) == {"base-plain", "1.0-plain"}
     printed = run("docker", "run", "--rm", "--platform", "linux/arm64", f"{registry}/{image}:1.0-plain", cwd=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -18,9 +19,10 @@ def explain(
     ],
     form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
 ) -> None:
-    """Explain a target, and where each of its parts was said.
+    """Explain a target: which manifest line sets each value.
 
-    Its tags, platforms, parents, groups and build args, and the commands that build it.
+    Its tags, platforms, parents, groups and build args, and the commands that build it. Values are those that bake reads:
+    BAKEGEN_REGISTRY, BAKEGEN_PLATFORMS and the variables of the manifests count.
 
     For a target that does not exist, say why.
     """
@@ -29,7 +31,7 @@ def explain(
     from bakegen.views.explain import explain as explain_target
 
     graph = load_project(find_root(context.obj)).graph
-    explanation = explain_target(graph, words)
+    explanation = explain_target(graph, words, os.environ)
     if form is TextFormat.json:
         print_json(explanation.as_data())
     else:

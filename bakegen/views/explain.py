@@ -1,6 +1,7 @@
-"""Explain one target: what it is, and where in the manifest each part of it was said.
+"""Explain one target: its values as bake reads them, and the manifest lines that set them.
 
-In: the graph and the words that name a target. Out: an `Explanation`; or a `BakegenError` that says why there is none.
+In: the graph, the words that name a target, and an environment. Out: an `Explanation`; or a `BakegenError` that says why
+there is none.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakegen.errors import BakegenError, Problem
+from bakegen.expressions.bake_environment import platforms_in
 from bakegen.expressions.text import Text
 from bakegen.graph.expand import build_args
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Absent, Target
 from bakegen.source.yaml import KeyPath
 from bakegen.spec.references import familiar
-from bakegen.views.listing import target_row
+from bakegen.views.listing import Row, built_targets, target_row
 
 _SHOWN = 12
 
@@ -35,20 +37,20 @@ class Line:
 class Explanation:
     """All facts about a target, and the commands that build it."""
 
-    target: Target
+    row: Row
     lines: tuple[Line, ...]
     commands: tuple[str, ...]
 
     def as_data(self) -> dict[str, Any]:
         """Return the explanation as plain data."""
         facts = [{"what": line.what, "text": line.text, "place": line.place} for line in self.lines]
-        return {**target_row(self.target), "facts": facts, "commands": list(self.commands)}
+        return {**self.row, "facts": facts, "commands": list(self.commands)}
 
     def as_text(self) -> list[str]:
         """Return the explanation as lines."""
         width = max(len(line.what) for line in self.lines)
         text_width = min(96, max(len(line.text) for line in self.lines))
-        lines, last = [self.target.name, ""], ""
+        lines, last = [self.row["target"], ""], ""
         for line in self.lines:
             what = "" if line.what == last else line.what
             last = line.what
@@ -56,22 +58,30 @@ class Explanation:
         return [*lines, "", *(f"  $ {command}" for command in self.commands)]
 
 
-def explain(graph: Graph, words: Sequence[str]) -> Explanation:
-    """Explain the one target that a name, a tag or selectors mean; raises `BakegenError` if it is not exactly one."""
-    target = _find(graph, words)
-    return Explanation(target, tuple(_lines(graph, target)), tuple(_commands(target)))
+def explain(graph: Graph, words: Sequence[str], environment: Mapping[str, str]) -> Explanation:
+    """Explain the one target that a name, a tag or selectors mean.
+
+    Raises `BakegenError` if it is not exactly one, or if bake does not build it for the platforms that are asked for.
+    """
+    [target] = built_targets([_find(graph, words, environment)], environment)
+    lines, commands = _lines(graph, target, environment), _commands(target, environment)
+    return Explanation(target_row(target, environment), tuple(lines), tuple(commands))
 
 
-def _find(graph: Graph, words: Sequence[str]) -> Target:
+def _find(graph: Graph, words: Sequence[str], environment: Mapping[str, str]) -> Target:
     if len(words) == 1:
         word = words[0]
         if word in graph.targets:
             return graph.targets[word]
         for target in graph.targets.values():
-            references = [reference.with_defaults() for reference in target.references]
+            references = target.references_in(environment)
             if word in references or familiar(word) in map(familiar, references):
                 return target
-        tagged = [target for target in graph.targets.values() if word in {tag.with_defaults() for tag in target.tags}]
+        tagged = [
+            target
+            for target in graph.targets.values()
+            if word in {tag.at_bake_time(environment) for tag in target.tags}
+        ]
         if len(tagged) == 1:
             return tagged[0]
         for absent in graph.absent:
@@ -98,7 +108,7 @@ def _absent_problem(graph: Graph, absent: Absent) -> Problem:
     return source.problem("absent-target", f"{absent.name} does not exist: {absent.reason}", absent.path)
 
 
-def _lines(graph: Graph, target: Target) -> Iterator[Line]:
+def _lines(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iterator[Line]:
     manifest = graph.manifest(target.image)
     release = manifest.release(target.release)
 
@@ -114,14 +124,14 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
         yield Line(axis, value, place(manifest.axis(axis).value(value).path))
     if target.publish:
         where = place(release.tags[0].path) if release.tags else ""
-        for reference in target.references:
-            yield Line("tag", reference.with_defaults(), where)
+        for reference in target.references_in(environment):
+            yield Line("tag", reference, where)
     else:
         yield Line("tag", "none: it is built as a parent and not published", place((*release.path, "publish")))
-    for platform in target.platforms:
+    for platform in platforms_in(target.platforms, environment):
         yield Line("platform", platform, place(("platforms", manifest.platforms.index(platform))))
     for parent in target.parents:
-        text = parent.reference.with_defaults()
+        text = parent.reference.at_bake_time(environment)
         yield Line(
             "built from", f"{text}  ({parent.target})" if parent.target else f"{text}  (outside)", place(parent.path)
         )
@@ -133,24 +143,24 @@ def _lines(graph: Graph, target: Target) -> Iterator[Line]:
     yield Line("dockerfile", target.dockerfile, said(release.dockerfile.path))
     if release.template:
         yield Line("template", f"templates/{target.template}", said(release.template.path))
-    yield Line("context", target.context.with_defaults(), said(release.context.path))
+    yield Line("context", target.context.at_bake_time(environment), said(release.context.path))
     passed = build_args(manifest, release, target.values)
     for name, arg in target.args.items():
-        yield Line("build arg", f"{name}={arg.with_defaults()}", place(passed[name].path))
+        yield Line("build arg", f"{name}={arg.at_bake_time(environment)}", place(passed[name].path))
     for name, label in target.labels.items():
-        yield Line("label", f"{name}={label.with_defaults()}", place(release.labels[name].path))
+        yield Line("label", f"{name}={label.at_bake_time(environment)}", place(release.labels[name].path))
     for check in release.checks if target.publish else ():
         yield Line("check", check.name, place(check.path))
 
 
-def _commands(target: Target) -> Iterator[str]:
+def _commands(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield the bake command, and the plain one that builds the same image once the parents are in a registry.
 
     Caches and the further attributes of `bake:` are left to bake, but for the stage.
     """
     yield f"docker buildx bake {target.name}"
     options: dict[str, Iterable[Text]] = {
-        "platform": [Text.literal(",".join(target.platforms))],
+        "platform": [Text.literal(",".join(platforms_in(target.platforms, environment)))],
         "build-arg": _pairs(target.args),
         "build-context": _pairs(target.contexts),
         "label": _pairs(target.labels),
@@ -159,13 +169,12 @@ def _commands(target: Target) -> Iterator[str]:
         "ssh": target.ssh,
         "attest": target.attest,
         "target": [target.bake["target"]] if "target" in target.bake else [],
-        "tag": target.references if target.publish else (),
+        "tag": map(Text.literal, target.references_in(environment)) if target.publish else (),
     }
-    words = [f"--{name}={text.with_defaults()}" for name, texts in options.items() for text in texts]
-    context = target.context.with_defaults()
-    if (
-        "://" in context and target.template
-    ):  # a remote context has no local files, so the Dockerfile comes on standard input
+    words = [f"--{name}={text.at_bake_time(environment)}" for name, texts in options.items() for text in texts]
+    context = target.context.at_bake_time(environment)
+    remote = "://" in context
+    if remote and target.template:  # it has no local files, so the Dockerfile comes on standard input
         command = shlex.join(["docker", "buildx", "build", *words, "--file=-", context])
         yield f"{command} < {shlex.quote(target.dockerfile)}"
     else:
