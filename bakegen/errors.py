@@ -105,6 +105,7 @@ Code = Literal[
     "unknown-registry",
     "unknown-release",
     "unknown-selector",
+    "unknown-tag",
     "unknown-value",
     "unlisted-platform",
     "unordered-values",

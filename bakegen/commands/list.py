@@ -13,7 +13,7 @@ from bakegen.console import print_json, print_lines
 WHAT = {
     "targets": ("target", "platforms", "dockerfile"),
     "groups": ("group", "kind", "targets"),
-    "tags": ("tag", "platforms", "target"),
+    "tags": ("tag", "platforms", "target", "repositories"),
     "dockerfiles": ("dockerfile", "template", "targets"),
 }
 

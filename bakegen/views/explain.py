@@ -7,19 +7,21 @@ there is none.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.errors import BakegenError, Problem
-from bakegen.expressions.bake_environment import platforms_in
+from bakegen.errors import BakegenError, Problem, fail
+from bakegen.expressions.bake_environment import platforms_in, repositories_in
 from bakegen.expressions.text import Text
 from bakegen.graph.expand import build_args
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Absent, Target
+from bakegen.project import Project
 from bakegen.source.yaml import KeyPath
 from bakegen.spec.references import familiar
 from bakegen.views.listing import Row, built_targets, target_row
+from bakegen.views.missing_tag import why_no_tag
 
 _SHOWN = 12
 
@@ -58,49 +60,57 @@ class Explanation:
         return [*lines, "", *(f"  $ {command}" for command in self.commands)]
 
 
-def explain(graph: Graph, words: Sequence[str], environment: Mapping[str, str]) -> Explanation:
-    """Explain the one target that a name, a tag or selectors mean.
+def explain(project: Project, words: Sequence[str], environment: Mapping[str, str]) -> list[Explanation]:
+    """Explain the one target that a name or selectors mean, or each that has a tag, in whatever repository.
 
-    Raises `BakegenError` if it is not exactly one, or if bake does not build it for the platforms that are asked for.
+    Raises `BakegenError` if there is none, or if bake does not build it for the platforms that are asked for.
     """
-    [target] = built_targets([_find(graph, words, environment)], environment)
-    lines, commands = _lines(graph, target, environment), _commands(target, environment)
-    return Explanation(target_row(target, environment), tuple(lines), tuple(commands))
+    graph = project.graph
+    return [
+        Explanation(
+            target_row(target, environment),
+            tuple(_lines(graph, target, environment)),
+            tuple(_commands(target, environment)),
+        )
+        for target in built_targets(_find(project, words, environment), environment)
+    ]
 
 
-def _find(graph: Graph, words: Sequence[str], environment: Mapping[str, str]) -> Target:
-    if len(words) == 1:
-        word = words[0]
-        if word in graph.targets:
-            return graph.targets[word]
-        for target in graph.targets.values():
-            references = target.references_in(environment)
-            if word in references or familiar(word) in map(familiar, references):
-                return target
-        tagged = [
-            target
-            for target in graph.targets.values()
-            if word in {tag.at_bake_time(environment) for tag in target.tags}
-        ]
-        if len(tagged) == 1:
-            return tagged[0]
-        for absent in graph.absent:
-            if absent.name == word:
-                raise BakegenError([_absent_problem(graph, absent)])
-    picked = graph.select(words)
+def _find(project: Project, words: Sequence[str], environment: Mapping[str, str]) -> list[Target]:
+    graph = project.graph
+    word = words[0] if len(words) == 1 else ""
+    if word in graph.targets:
+        return [graph.targets[word]]
+    for target in graph.targets.values() if word else ():
+        if familiar(word) in map(familiar, target.references_in(environment)):
+            return [target]
+    tagged = [target for target in graph.targets.values() if word in _tags(target, environment)]
+    if tagged:
+        return tagged
+    for absent in graph.absent:
+        if absent.name == word:
+            raise BakegenError([_absent_problem(graph, absent)])
+    try:
+        picked = graph.select(words)
+    except BakegenError as error:
+        missing = why_no_tag(project, word.rpartition("/")[2].rpartition(":")[2], environment) if word else None
+        if missing:
+            raise BakegenError([missing]) from error
+        raise
     if len(picked) > 1:
         names = [target.name for target in picked]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise BakegenError(
-            [
-                Problem(
-                    code="several-targets",
-                    message=f"{' '.join(words)} picks {len(names)} targets: {', '.join(names[:_SHOWN])}{more}",
-                    hint="name one of them, or add selectors such as python=3.9",
-                )
-            ]
+        raise fail(
+            "several-targets",
+            f"{' '.join(words)} picks {len(names)} targets: {', '.join(names[:_SHOWN])}{more}",
+            hint="name one of them, or add selectors such as python=3.9",
         )
-    return picked[0]
+    return [picked[0]]
+
+
+def _tags(target: Target, environment: Mapping[str, str]) -> set[str]:
+    further = (tag for tags in target.platform_tags.values() for tag in tags)
+    return {tag.at_bake_time(environment) for tag in (*target.tags, *further)} if target.publish else set()
 
 
 def _absent_problem(graph: Graph, absent: Absent) -> Problem:
@@ -123,13 +133,13 @@ def _lines(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iter
     for axis, value in target.values.items():
         yield Line(axis, value, place(manifest.axis(axis).value(value).path))
     if target.publish:
-        where = place(release.tags[0].path) if release.tags else ""
-        for reference in target.references_in(environment):
-            yield Line("tag", reference, where)
+        yield from _tag_lines(target, environment, place)
     else:
         yield Line("tag", "none: it is built as a parent and not published", place((*release.path, "publish")))
     for platform in platforms_in(target.platforms, environment):
         yield Line("platform", platform, place(("platforms", manifest.platforms.index(platform))))
+    for missing in target.missing_platforms:
+        yield Line("not for", f"{missing.platform}: {missing.reason}", place(missing.path))
     for parent in target.parents:
         text = parent.reference.at_bake_time(environment)
         yield Line(
@@ -151,6 +161,29 @@ def _lines(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iter
         yield Line("label", f"{name}={label.at_bake_time(environment)}", place(release.labels[name].path))
     for check in release.checks if target.publish else ():
         yield Line("check", check.name, place(check.path))
+
+
+def _tag_lines(target: Target, environment: Mapping[str, str], place: Callable[[KeyPath], str]) -> Iterator[Line]:
+    """Yield each tag with the pattern that gave it, and why axis values go by the names that stand in tags."""
+    names = [repository.at_bake_time(environment) for repository in target.repositories]
+    repositories = repositories_in(names, environment)
+    for tag, path in zip(target.tags, target.tag_paths, strict=False):
+        for repository in repositories:
+            yield Line("tag", f"{repository}:{tag.at_bake_time(environment)}", place(path))
+    for platform, tags in target.platform_tags.items():
+        for tag in tags:
+            yield Line("tag", f"{repositories[0]}:{tag.at_bake_time(environment)}  ({platform} only)")
+    for axis, found in target.names.items():
+        for name in found:
+            if name.text != target.values[axis]:
+                why = f"; before {', '.join(name.rivals)}, until a newer one comes" if name.rivals else ""
+                yield Line(f"{axis} is also", f"{_called(name.text)}{why}", place(name.path))
+    for lost in target.lost_names:
+        yield Line(f"{lost.axis} is not", f"{_called(lost.text)}: {lost.winner} is newer", place(lost.path))
+
+
+def _called(name: str) -> str:
+    return f'"{name}"' if name else "left out"
 
 
 def _commands(target: Target, environment: Mapping[str, str]) -> Iterator[str]:

@@ -55,12 +55,17 @@ def tag_rows(targets: Iterable[Target], environment: Mapping[str, str]) -> list[
     rows = []
     for target in targets:
         common = target_row(target, environment)
+        kept = {key: common[key] for key in ("target", "image", "release", "axes", "args", "parents")}
         declared = [repository.at_bake_time(environment) for repository in target.repositories]
-        for tag in target.tags if target.publish else ():
+        repositories = repositories_in(declared, environment)
+        built: list[str] = common["platforms"]
+        tags = [(tag, built) for tag in target.tags]
+        tags += [(tag, [platform]) for platform in built for tag in target.platform_tags.get(platform, ())]
+        for tag, platforms in tags if target.publish else ():
             name = tag.at_bake_time(environment)
-            references = [f"{repository}:{name}" for repository in repositories_in(declared, environment)]
-            kept = {key: common[key] for key in ("target", "image", "release", "axes", "platforms", "args", "parents")}
-            rows.append({"tag": name, "references": references, **kept})
+            references = [f"{repository}:{name}" for repository in repositories]
+            place = {"repositories": list(repositories), "references": references}
+            rows.append({"tag": name, **place, "platforms": platforms, **kept})
     return rows
 
 
