@@ -262,6 +262,18 @@ def line_at(text: str, number: int) -> str:
     return lines[number - 1].removesuffix("\r") if 0 < number <= len(lines) else ""
 
 
+_REMEDIES: dict[Code, str] = {  # where nothing more particular can be said
+    "absent-target": "remove what excludes it, or choose another target: `bakegen list`",
+    "duplicate-item": "remove one of them",
+    "template-failed": "mend the expression; docs/templates.md lists what expressions can do",
+    "undefined-name": "docs/templates.md lists the names that there are",
+    "unknown-tag": "`bakegen list tags` shows every tag",
+    "unreadable-file": "make it a plain file that can be read",
+    "unsafe-expression": "expressions compute text from names, filters and tests; they reach nothing of Python",
+    "unsafe-path": "write a relative path that stays inside, with `/` and without `..`; links must not lead out",
+}
+
+
 def format_problem(problem: Problem) -> str:
     """Return the problem as several lines: place and message, the source line underlined, the hint."""
     where = f"{problem.position}: " if problem.position else ""
@@ -273,8 +285,8 @@ def format_problem(problem: Problem) -> str:
         lines += [f"{gutter} |", f"{number} | {shown}"]
         if problem.position.column:
             lines.append(f"{gutter} | {mark}")
-    if problem.hint:
-        lines.append(f"  = help: {printable(problem.hint)}")
+    if hint := problem.hint or _REMEDIES.get(problem.code, ""):
+        lines.append(f"  = help: {printable(hint)}")
     return "\n".join(lines)
 
 

@@ -183,3 +183,9 @@ def test_programs_get_the_same_problems(tmp_path: Path) -> None:
         "::error file=manifest/app.yml,line=5,col=24,title=ambiguous-scalar::"
         'no is not text in YAML but the truth value false (write false, or "no" if it is text)\n'
     )
+
+
+def test_every_problem_has_a_remedy() -> None:
+    outputs = {case: (case / "output").read_text() for case in CASES}
+
+    assert [str(case.relative_to(FOLDER)) for case, text in outputs.items() if "= help:" not in text] == []

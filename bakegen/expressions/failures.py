@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,6 +92,10 @@ def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> Failure:
     return Failure("undefined-name", f'there is no attribute "{name}" here', "", patterns)
 
 
+_TAGS = "if elif else endif for endfor set endset include import from macro endmacro extends block endblock raw".split()
+_OTHER_TAGS = {"elseif": "elif", "elsif": "elif", "end": "endif", "fi": "endif", "done": "endfor", "foreach": "for"}
+
+
 def _explain_syntax(message: str) -> Failure:
     hint = ""
     patterns: tuple[str, ...] = ()
@@ -103,12 +108,15 @@ def _explain_syntax(message: str) -> Failure:
         hint = did_you_mean(known[2], filters if known[1] == "filter" else {*DEFAULT_TESTS, *TESTS})
     elif tag:
         message, patterns = f'there is no tag "{tag[1]}"', _word(tag[1])
-        hint = "to write `{%` itself, use {{ '{%' }}"
+        near = _OTHER_TAGS.get(tag[1]) or next(iter(difflib.get_close_matches(tag[1], _TAGS, n=1)), "")
+        hint = f"did you mean {{% {near} %}}?" if near else "to write `{%` itself, use {{ '{%' }}"
     elif block:
         message = f"{{% {block[2]} %}} is never closed; expected {block[1]}"
     elif "`${#`" in message:
         hint = "write {{ '${#' }}, or put the lines between {% raw %} and {% endraw %}"
         patterns = (r"\$\{#",)
+    elif "got 'end of print statement'" in message:
+        message, hint = "the expression ends too early", "finish it, as in {{ name | upper }}"
     elif "end of template" in message or "end of print statement" in message or "'}'" in message:
         hint = "braces come in pairs: {{ name }}"
     elif "chunk after expression" in message or "got '='" in message:

@@ -184,7 +184,16 @@ def _full_name(target: Target, beside: Target) -> str:
 def _tag_hint(target: Target, other: Target, repository: str) -> str:
     if repository.startswith(f"{REGISTRY}/"):
         return "with BAKEGEN_REGISTRY, repositories go by their last part: give one of them another, or another tag"
+    if set(target.platforms).isdisjoint(other.platforms) and target.release == other.release:
+        return (
+            "one target can be for all these platforms, under one tag: list them under `platforms:` instead of making "
+            "targets of them; `platform-tags:` are tags of single platforms beside it"
+        )
     differing = [axis for axis in target.values if other.values.get(axis) != target.values[axis]]
+    for axis in differing:
+        mine, others = ({name.text for name in one.names.get(axis, ())} for one in (target, other))
+        if mine & others:
+            return f"both values of {axis} go by the same name there: give the name to one of them"
     if target.release == other.release and target.image == other.image and differing:
         return f"let the pattern tell them apart, for example with {{{{ {differing[0]} }}}}"
     return "give one of them another tag"

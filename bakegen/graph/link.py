@@ -110,7 +110,7 @@ class _Linker:
                     "name-collision",
                     f'{described(target)} and {described(clash)} ({place}) would both be called "{target.name}"',
                     _differing_path(manifest, target, clash),
-                    "rename one of the values: names keep letters, digits, `_` and `-` only",
+                    _name_hint(target, clash),
                     at_key=True,
                 )
         return targets
@@ -230,6 +230,18 @@ def _familiar(reference: Text) -> Text:
     if isinstance(last, str) and "@" not in last:
         last = last.removesuffix(":latest")
     return Text.joined([familiar(f"{first}x").removesuffix("x"), *middle, last])
+
+
+def _name_hint(target: Target, other: Target) -> str:
+    nameless = all(
+        [name.text for name in one.names.get(axis, ())] == [""]
+        for axis in target.values
+        for one in (target, other)
+        if target.values[axis] != other.values.get(axis)
+    )
+    if nameless:
+        return 'a value whose `names` are [""] is left out of names: only one value of an axis can be'
+    return "rename one of the values: names keep letters, digits, `_` and `-` only"
 
 
 def no_dockerfile(manifest: Manifest, target: Target) -> BakegenError:

@@ -68,7 +68,9 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
             wanted = " or ".join(TYPES[kind] for kind in allowed)
             message = f"{subject} must be {wanted}, not {found(value)}"
             hint = type_hint(allowed, value)
-            if path[0] == "axes" and isinstance(value, dict):
+            if path[0] == "axes" and isinstance(value, str) and "{{" in value:
+                hint = "values of an axis are written out; they cannot be computed"
+            elif path[0] == "axes" and isinstance(value, dict):
                 hint = "values with properties are the keys of a mapping: leave out the `- `"
             yield source.problem("wrong-type", message, path, hint=hint)
         case "enum":
@@ -163,11 +165,19 @@ def type_hint(allowed: list[str], value: Any) -> str:
     if "array" in allowed and isinstance(value, str) and " - " in value:
         return "write each item on a line of its own below the key, after `- `"
     if "array" in allowed and isinstance(value, str | int):
-        return f"write [{value}]"
+        return f"write [{_quoted(value)}]"
     if "boolean" in allowed and value in ("true", "false"):
         return f"write {value}, without quotes"
     if "integer" in allowed and isinstance(value, str) and value.isdigit():
         return f"write {value}, without quotes"
     if "string" in allowed and isinstance(value, bool | int):
         return f'write it in quotes: "{str(value).lower()}"'
-    return ""
+    shapes = {"array": "[…]", "object": "{key: …}", "string": '"…"', "integer": "a number", "boolean": "true or false"}
+    return f"write {' or '.join(shapes[kind] for kind in allowed if kind in shapes)} instead"
+
+
+def _quoted(value: str | int) -> str:
+    """Return a value as it can stand in a list of YAML's."""
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_/][\w./-]*", value):
+        return f'"{value}"' if '"' not in value else f"'{value}'"
+    return str(value)

@@ -6,6 +6,7 @@ another image than the graph says.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -71,7 +72,19 @@ def _check_target(
         yield narrowed(problem, rf"\$\{{?{name}\b\}}?")
     if unset:
         return  # which image is meant cannot be told
+    stages = [stage.name for stage in dockerfile.stages if stage.name]
     for image, reference in undeclared.items():
+        near = difflib.get_close_matches(image, stages, n=1) if not set(image) & set(":/@") else []
+        if near:
+            problem = Problem(
+                code="undeclared-parent",
+                message=f'"{image}" is no stage above, and no parent of {target.name}',
+                position=Position(path, reference.line),
+                source=line_at(text, reference.line),
+                hint=f'did you mean "{near[0]}"?',
+            )
+            yield narrowed(problem, re.escape(image))
+            continue
         hint = f"add it to `from:`; declared here: {', '.join(declared) or 'nothing'}"
         if unused:
             hint = f"`from:` declares {', '.join(unused)}: write {{{{ parent }}}} in the template, or change `from:`"

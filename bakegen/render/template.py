@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable
 from dataclasses import replace
@@ -46,10 +47,10 @@ def at_template(project: Project, problem: Problem, path: str, template: str) ->
         return problem
     lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
     same = [number for number, line in enumerate(lines, 1) if line == problem.source]
-    if len(same) != 1:
-        return problem
-    position = Position(project.loader.shown[str(file)], same[0], problem.position.column)
-    return replace(problem, position=position)
+    if same:
+        shown = project.loader.shown[str(file)]
+        return replace(problem, position=Position(shown, same[0], problem.position.column))
+    return problem  # the line is made by expressions or by another template
 
 
 def _template_problem(
@@ -69,11 +70,24 @@ def _template_problem(
         if not file:
             return manifest.source.problem(failure.code, failure.message, origin, hint=failure.hint)
     source = ""
+    if isinstance(error, TemplateSyntaxError) and "end of template" in str(error.message) and file:
+        line = _unclosed(Path(file).read_text(encoding="utf-8-sig", errors="replace")) or line
     if file:
         source = line_at(Path(file).read_text(encoding="utf-8-sig", errors="replace"), line)
     position = Position(shown.get(file or str(project.loader.find(template)), template), line)
     problem = Problem(code=failure.code, message=failure.message, position=position, source=source, hint=failure.hint)
     return narrowed(problem, *failure.patterns)
+
+
+def _unclosed(text: str) -> int:
+    """Return the line of the innermost block of a template that is never closed, 0 if there is none."""
+    blocks: list[tuple[str, int]] = []
+    for tag in re.finditer(r"\{%[-+]?\s*(end)?(if|for|block|macro|call|filter|with|raw)\b", text):
+        if tag[1] and blocks and blocks[-1][0] == tag[2]:
+            blocks.pop()
+        elif not tag[1]:
+            blocks.append((tag[2], text.count("\n", 0, tag.start()) + 1))
+    return blocks[-1][1] if blocks else 0
 
 
 def _explain_missing(template: str, failure: Failure, known: Iterable[str]) -> Failure:

@@ -30,6 +30,7 @@ MAX_NODES = 500_000  # what aliases may unfold to
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # text may have tabs and several lines
+_CURLY = "“”„‟‘’‚‛«»"  # noqa: RUF001 - look-alikes are what this is about
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z")
 # What YAML 1.1 or 1.2 reads as something else than a string: numbers with a point, exponent, underscore, other base
 # or colon, special floats, dates, and the many spellings of true, false and null.
@@ -383,6 +384,9 @@ class _Reader:
             return int(text)
         if _AMBIGUOUS.match(text):
             self._report(node, "ambiguous-scalar", _reading(text), _quoting(text))
+        elif text[0] in _CURLY or text[-1] in _CURLY:
+            message = f"curly quotes do not quote: they are part of the text {text}"
+            self._report(node, "ambiguous-scalar", message, f'write "{text.strip(_CURLY)}"')
         return normalized(text)
 
     def _check_tag(self, node: yaml.Node, kind: str) -> None:
