@@ -11,19 +11,21 @@ from collections.abc import Iterable
 from bakegen.expressions.values import BoundValue, NotAvailableError
 
 
-def newest_of(values: Iterable[str]) -> str | None:
-    """Return the newest stable version, or the newest of all if none is stable; None if they have no order."""
+def newest_first(values: Iterable[str]) -> list[str]:
+    """Return versions from the newest to the oldest, stable ones before all others; empty if they have no order."""
     from packaging.version import InvalidVersion, Version  # most families compare no versions
 
-    candidates = list(values)
-    if len(candidates) == 1:
-        return candidates[0]
     try:
-        versions = {value: Version(value) for value in candidates}
+        versions = {value: Version(value) for value in values}
     except InvalidVersion:
-        return None
-    stable = [value for value in candidates if not versions[value].is_prerelease]
-    return max(stable or candidates, key=versions.__getitem__, default=None)
+        return []
+    return sorted(versions, key=lambda value: (not versions[value].is_prerelease, versions[value]), reverse=True)
+
+
+def newest_of(values: Iterable[str]) -> str | None:
+    """Return the newest stable version, or the newest of all if none is stable; None if they have no order."""
+    candidates = list(values)
+    return candidates[0] if len(candidates) == 1 else next(iter(newest_first(candidates)), None)
 
 
 def _is_version(value: object, specifier: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,18 @@ def _nearest_file(folder: Path, text: str) -> str:
     return f'did you mean "{(Path(text).parent / near[0]).as_posix()}"?' if near else ""
 
 
+def _issues_of(source: str) -> str:
+    """Return where problems with what lies at a URL are reported, if its host tells.
+
+    >>> _issues_of("https://github.com/acme/images/blob/main"), _issues_of("https://gitlab.com/acme/images/-/tree/main")
+    ('https://github.com/acme/images/issues', 'https://gitlab.com/acme/images/-/issues')
+    """
+    if found := re.match(r"https://github\.com/[^/]+/[^/]+", source):
+        return f"{found[0]}/issues"
+    found = re.match(r"(https://gitlab\.com/.+?)(?:/-/|/?$)", source)
+    return f"{found[1]}/-/issues" if found else ""
+
+
 class _ManifestReader(SectionReader):
     """Turns plain data into declarations."""
 
@@ -134,6 +147,8 @@ class _ManifestReader(SectionReader):
             description=content.get("description", ""),
             source=self.source,
             source_url=content.get("source", "").rstrip("/"),
+            issues_url=content.get("issues", "") or _issues_of(content.get("source", "")),
+            licenses=content.get("licenses", ""),
             buildx=buildx,
             syntax=content.get("syntax", ""),
             variables=self.variables(),

@@ -194,6 +194,8 @@ class Manifest:
     description: str
     source: Source = field(repr=False)
     source_url: str  # of the project's root, without a slash at its end; may be empty
+    issues_url: str
+    licenses: str
     buildx: tuple[int, int]
     syntax: str
     variables: Mapping[str, Variable]
