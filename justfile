@@ -27,7 +27,7 @@ lint:
 
 # the tests; arguments go to pytest
 test *args:
-    pytest -n auto {{ args }}
+    pytest -n auto --dist worksteal {{ args }}
 
 # everything that must hold before a commit lands
 check: lint self test
