@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from bakegen.spec.dockerfile import DockerfileError, parse_dockerfile
@@ -135,3 +135,16 @@ def mistakes(text: str) -> list[str]:
     except DockerfileError as error:
         return [str(error)]
     return [str(error) for error in (*check_lines(text), *check_instructions(parsed))]
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("registry")
+@settings(max_examples=1, derandomize=True, deadline=None, phases=[Phase.generate])
+@given(texts=st.lists(dockerfiles(), min_size=80, max_size=80, unique=True))
+def test_buildkit_refuses_the_dockerfiles_that_we_refuse_and_no_others(
+    texts: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    said = dict(zip(texts, checked(tmp_path_factory.mktemp("check"), texts), strict=True))
+
+    assert {text: said[text] for text in texts if said[text] and not mistakes(text) and "$" not in text} == {}
+    assert {text: mistakes(text) for text in texts if mistakes(text) and not said[text]} == {}

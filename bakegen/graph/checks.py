@@ -113,14 +113,15 @@ def _uncovered_platforms(targets: Mapping[str, Target], manifests: Manifests) ->
         for index, (name, path) in enumerate(named):
             base = targets.get(name)
             # What a context takes from may be for one platform only, as bake allows: it is not what runs.
-            if not base or (index >= len(target.parents) and 1 in (len(target.platforms), len(base.platforms))):
+            role = "parent" if index < len(target.parents) else "context"
+            if not base or (role == "context" and 1 in (len(target.platforms), len(base.platforms))):
                 continue
             lacking = [platform for platform in target.platforms if platform not in base.platforms]
             place = manifests[base.image].source.place(base.path).key
             if lacking:
                 yield manifest.source.problem(
                     "uncovered-platform",
-                    f"{described(target)} is for {', '.join(lacking)}, which its parent {described(base)} ({place}) is not",
+                    f"{described(target)} is for {', '.join(lacking)}, which its {role} {described(base)} ({place}) is not",
                     path,
                     hint="narrow the platforms of the child, or widen those of the parent",
                 )
@@ -128,7 +129,7 @@ def _uncovered_platforms(targets: Mapping[str, Target], manifests: Manifests) ->
                 yield manifest.source.problem(
                     "narrower-platforms",
                     f"{described(target)} is for {len(target.platforms)} of the {len(base.platforms)} platforms of its "
-                    f"parent {described(base)} ({place}), which buildx refuses before 0.20",
+                    f"{role} {described(base)} ({place}), which buildx refuses before 0.20",
                     path,
                     hint='write `buildx: "0.20"` if nobody uses an older one, or give both the same platforms',
                 )

@@ -22,7 +22,7 @@ def value_problems(manifest: Manifest, attribute: str, value: Text, path: KeyPat
     at_key = attribute == "annotations"  # whose values are free
     mistake = form_mistake(attribute, text, manifest.buildx) or meaning_mistake(attribute, text)
     if mistake:
-        message = f'"{text}" is not a valid {EXAMPLES[attribute][0]}: {mistake.reason}'
+        message = f'"{text}" is not a valid {EXAMPLES[attribute][0]}{mistake.reason and ": "}{mistake.reason}'
         yield manifest.source.problem("wrong-value", message, path, hint=mistake.hint, at_key=at_key)
     elif attribute == "annotations" and manifest.buildx < SEVERAL_ANNOTATION_TYPES:
         types, colon, _ = text.partition("=")[0].partition(":")

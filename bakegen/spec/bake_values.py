@@ -33,7 +33,7 @@ _LAST_AGENT_WINS = (0, 20)  # older clients refuse a second SSH agent of the sam
 
 @dataclass(frozen=True, slots=True)
 class ValueMistake:
-    """Why a value is refused, as the end of a sentence, and what to write instead."""
+    """Why a value is refused, as the end of a sentence (empty if it is just not known), and what to write instead."""
 
     reason: str
     hint: str = ""
@@ -288,7 +288,7 @@ def _output_meaning(text: str) -> None:
 
 
 def _network(text: str) -> None:
-    _check_among([text], ("default", "host", "none", ""), "it")
+    _check_among([text], ("default", "host", "none", ""), "")
 
 
 def _call(text: str) -> None:
@@ -300,14 +300,14 @@ def _call(text: str) -> None:
             _check_options([(key, value)], {"ignorestatus": _BOOL})
         else:
             names.append(field)
-    _check_among(names, ("build", "check", "lint", "outline", "targets"), "it")
+    _check_among(names, ("build", "check", "lint", "outline", "targets"), "")
     if len(names) > 1:
         raise _RefusedError(f"it names {' and '.join(names)}")
 
 
 def _entitlement(text: str) -> None:
     name, given, _ = text.partition("=")
-    _check_among([name], ("buildx.local.delete", "device", "network.host", "security.insecure"), "it")
+    _check_among([name], ("buildx.local.delete", "device", "network.host", "security.insecure"), "")
     if given and name != "device":
         raise _RefusedError(f"{name} takes no value", f"write {name}")
 
@@ -369,7 +369,8 @@ def _check_keys(options: Iterable[tuple[str, str]], known: Collection[str]) -> N
 def _check_among(values: Iterable[str], known: Collection[str], what: str) -> None:
     for value in values:
         if value not in known:
-            raise _RefusedError(f'{what} cannot be "{value}"', did_you_mean(value, filter(None, known)))
+            reason = f'{what} cannot be "{value}"' if what else ""
+            raise _RefusedError(reason, did_you_mean(value, filter(None, known)))
 
 
 def _check_options(options: Iterable[tuple[str, str]], rules: Mapping[str, _Rule]) -> None:

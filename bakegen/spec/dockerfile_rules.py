@@ -127,18 +127,22 @@ def _check(instruction: Instruction, escape: str) -> None:
 def _heredoc(start: int, body: str) -> None:
     """Check a body whose variables are expanded; quotes mean nothing in it."""
     text = body.translate(_NO_QUOTES)
+    if not _unexpandable(text):
+        return
+    lines = text.split("\n")
+    at = next((at for at, line in enumerate(lines) if _unexpandable(line)), 0)
+    message = f"BuildKit expands variables in this heredoc, {_unexpandable(lines[at]) or _unexpandable(text)}"
+    hint = "put its name in quotes, such as <<'EOF', so that its text stays as it is"
+    raise DockerfileError(start + at, f"{message}: {body.split(chr(10))[at].strip()}", hint)
+
+
+def _unexpandable(text: str) -> str:
+    """Return why variables in a text cannot be expanded, "" if they can."""
     try:
         unquoted(text, "\\")
     except DockerfileError as error:
-        line, message = start, error.message
-        for number, part in enumerate(text.split("\n"), start):
-            try:
-                unquoted(part, "\\")
-            except DockerfileError as wrong:
-                line, message = number, wrong.message
-                break
-        hint = "put its name in quotes, such as <<'EOF', so that its text stays as it is"
-        raise DockerfileError(line, f"variables in this heredoc are expanded, {message}", hint) from None
+        return error.message.removesuffix(f": {text}")
+    return ""
 
 
 def _flags(keyword: str, words: Sequence[str]) -> dict[str, list[str]]:
@@ -292,8 +296,9 @@ def _mount_option(key: str, value: str, kind: str, *, given: bool) -> None:
         or (key == "size" and not is_size(value))
         or (key == "mode" and go_natural(value, 32, base=8) is None)
         or (key in ("uid", "gid") and go_natural(value, 32) is None)
-        or (key == "sharing" and value.lower() not in ("shared", "private", "locked"))
     )
+    if key == "sharing":
+        _among("sharing", [value.lower()], ("shared", "private", "locked"))
     if wrong:
         raise DockerfileError(0, f"an option of --mount takes {_TAKEN[key]}, not: {value}")
 
@@ -303,7 +308,6 @@ _TAKEN = {
     **dict.fromkeys(("uid", "gid"), "a number"),
     "size": "a size such as 64m",
     "mode": "an octal number",
-    "sharing": "shared, private or locked",
 }
 
 
