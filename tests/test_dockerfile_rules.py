@@ -88,12 +88,8 @@ def dockerfile(group: str, line: str) -> str:
     if group == "directive":
         return f"{line}\nFROM scratch\nCOPY a /b\n"
     triggered = "\nFROM two\n" if group == "ONBUILD" else "\n"
-    first = "FROM scratch AS one\nCOPY a /a\n"
-    return (
-        f"{first}{line}\nCOPY a /b\n"
-        if group == "FROM"
-        else f"{first}FROM scratch AS two\n{line}{triggered}COPY a /b\n"
-    )
+    first = "FROM scratch AS one\nWORKDIR /w\n"
+    return f"{first}{line}\nCOPY a /b\n" if group == "FROM" else f"{first}FROM one AS two\n{line}{triggered}COPY a /b\n"
 
 
 @st.composite
@@ -109,8 +105,11 @@ def dockerfiles(draw: st.DrawFn) -> str:
     return dockerfile(group, text)
 
 
-def checked(folder: Path, texts: Sequence[str]) -> list[str]:
-    """Return what BuildKit's check says against each Dockerfile; all are asked at once."""
+def checked(folder: Path, texts: Sequence[str]) -> dict[str, str]:
+    """Return what BuildKit's check says against each Dockerfile; all are asked at once.
+
+    One that takes from an image that does not exist is left out: BuildKit reads it only in part.
+    """
     targets: dict[str, Any] = {}
     for number, text in enumerate(texts):
         (folder / f"{number}.Dockerfile").write_text(text)
@@ -124,8 +123,9 @@ def checked(folder: Path, texts: Sequence[str]) -> list[str]:
             break
     assert done.stdout, done.stderr
     said = json.loads(done.stdout)["target"]
-    words = [said[name]["check"].get("buildError", {}).get("message", "") for name in targets]
-    return ["" if "failed to resolve source metadata" in word else word for word in words]  # there is no such image
+    words = (said[name]["check"].get("buildError", {}).get("message", "") for name in targets)
+    verdicts = zip(texts, words, strict=True)
+    return {text: word for text, word in verdicts if "failed to resolve source metadata" not in word}
 
 
 def mistakes(text: str) -> list[str]:
@@ -144,7 +144,9 @@ def mistakes(text: str) -> list[str]:
 def test_buildkit_refuses_the_dockerfiles_that_we_refuse_and_no_others(
     texts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    said = dict(zip(texts, checked(tmp_path_factory.mktemp("check"), texts), strict=True))
+    said = checked(tmp_path_factory.mktemp("check"), texts)
+    ours = {text: mistakes(text) for text in said}
 
-    assert {text: said[text] for text in texts if said[text] and not mistakes(text) and "$" not in text} == {}
-    assert {text: mistakes(text) for text in texts if mistakes(text) and not said[text]} == {}
+    # What variables stand for is not ours to judge: BuildKit may refuse it.
+    assert {text: word for text, word in said.items() if word and not ours[text] and "$" not in text} == {}
+    assert {text: found for text, found in ours.items() if found and not said[text]} == {}
