@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import networkx as nx
 
-from bakegen.errors import Problem
+from bakegen.errors import Problem, did_you_mean
 from bakegen.expressions.bake_environment import REGISTRY, under_registry
 from bakegen.graph.model import Target
 from bakegen.graph.names import word
@@ -64,10 +64,26 @@ def check_declarations(manifests: Sequence[Manifest]) -> Iterator[Problem]:
 
 def check_targets(targets: Mapping[str, Target], edges: nx.DiGraph, manifests: Manifests) -> Iterator[Problem]:
     """Yield what is wrong between targets."""
+    yield from _missing_links(targets, manifests)
     yield from _cycles(targets, edges, manifests)
     yield from _uncovered_platforms(targets, manifests)
     yield from _tag_collisions(targets, manifests)
     yield from _cache_collisions(targets, manifests)
+
+
+def _links(target: Target, manifest: Manifest) -> Iterator[tuple[str, KeyPath]]:
+    """Yield the targets that named contexts take from, each with its place."""
+    contexts = manifest.release(target.release).contexts
+    yield from ((linked, contexts[name].path) for name, linked in target.linked.items())
+
+
+def _missing_links(targets: Mapping[str, Target], manifests: Manifests) -> Iterator[Problem]:
+    for target in targets.values():
+        manifest = manifests[target.image]
+        for linked, path in _links(target, manifest):
+            if linked not in targets:
+                message = f'a context takes from the target "{linked}", which does not exist'
+                yield manifest.source.problem("missing-parent", message, path, hint=did_you_mean(linked, targets))
 
 
 def _cycles(targets: Mapping[str, Target], edges: nx.DiGraph, manifests: Manifests) -> Iterator[Problem]:
@@ -84,32 +100,37 @@ def _cycles(targets: Mapping[str, Target], edges: nx.DiGraph, manifests: Manifes
         message = f"releases are built from each other: {' <- '.join([*releases, target.release])}"
         if len(loop) == 1:
             message = f'release "{target.release}" is built from itself'
-        path = next(parent.path for parent in target.parents if parent.target in loop)
-        yield manifests[target.image].source.problem("parent-cycle", message, path, hint="break the circle")
+        manifest = manifests[target.image]
+        named = [*((parent.target, parent.path) for parent in target.parents), *_links(target, manifest)]
+        path = next(path for name, path in named if name in loop)
+        yield manifest.source.problem("parent-cycle", message, path, hint="break the circle")
 
 
 def _uncovered_platforms(targets: Mapping[str, Target], manifests: Manifests) -> Iterator[Problem]:
     for target in targets.values():
         manifest = manifests[target.image]
-        for parent in target.parents:
-            base = targets.get(parent.target or "")
-            if not base:
+        named = [*((parent.target or "", parent.path) for parent in target.parents), *_links(target, manifest)]
+        for index, (name, path) in enumerate(named):
+            base = targets.get(name)
+            # What a context takes from may be for one platform only, as bake allows: it is not what runs.
+            role = "parent" if index < len(target.parents) else "context"
+            if not base or (role == "context" and 1 in (len(target.platforms), len(base.platforms))):
                 continue
             lacking = [platform for platform in target.platforms if platform not in base.platforms]
             place = manifests[base.image].source.place(base.path).key
             if lacking:
                 yield manifest.source.problem(
                     "uncovered-platform",
-                    f"{described(target)} is for {', '.join(lacking)}, which its parent {described(base)} ({place}) is not",
-                    parent.path,
+                    f"{described(target)} is for {', '.join(lacking)}, which its {role} {described(base)} ({place}) is not",
+                    path,
                     hint="narrow the platforms of the child, or widen those of the parent",
                 )
             elif 1 < len(target.platforms) < len(base.platforms) and manifest.buildx < NARROWING_BUILDX:
                 yield manifest.source.problem(
                     "narrower-platforms",
                     f"{described(target)} is for {len(target.platforms)} of the {len(base.platforms)} platforms of its "
-                    f"parent {described(base)} ({place}), which buildx refuses before 0.20",
-                    parent.path,
+                    f"{role} {described(base)} ({place}), which buildx refuses before 0.20",
+                    path,
                     hint='write `buildx: "0.20"` if nobody uses an older one, or give both the same platforms',
                 )
 

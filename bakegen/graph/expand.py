@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bakegen.errors import Code, Collector, did_you_mean
+from bakegen.errors import Code, Collector, Problem, did_you_mean
 from bakegen.expressions.sandbox import Evaluator, computed_from
 from bakegen.expressions.scope import Condition, Expression, Scope
 from bakegen.expressions.text import Text
@@ -22,6 +22,7 @@ from bakegen.graph.model import Absent, MissingPlatform, Target
 from bakegen.graph.names import value_word, word
 from bakegen.graph.scope import FamilyNames, completed
 from bakegen.graph.tag_names import Claim, Settled, expand_pattern, settle_claims
+from bakegen.graph.values import agent_problems, attribute_problems, value_problems
 from bakegen.manifest.model import Axis, AxisValue, Exclusion, Manifest, Registry, Release
 from bakegen.source.paths import path_mistake
 from bakegen.source.yaml import KeyPath
@@ -312,13 +313,13 @@ class _Expander:
             contexts={name: self.named_context(scope, value) for name, value in release.contexts.items()},
             args=self.mapping(scope, build_args(manifest, release, values)),
             labels=self.mapping(scope, release.labels),
-            annotations=self.mapping(scope, release.annotations),
-            secrets=self.list(scope, release.secrets),
-            ssh=self.list(scope, release.ssh),
-            cache_from=self.list(scope, release.cache_from),
-            cache_to=self.list(scope, release.cache_to),
-            attest=self.list(scope, release.attest),
-            bake={name: self.data(scope, value) for name, value in release.bake.items()},
+            annotations=self.mapping(scope, release.annotations, "annotations"),
+            secrets=self.list(scope, release.secrets, "secret"),
+            ssh=self.agents(scope, release),
+            cache_from=self.list(scope, release.cache_from, "cache-from"),
+            cache_to=self.list(scope, release.cache_to, "cache-to"),
+            attest=self.list(scope, release.attest, "attest"),
+            bake={name: self.attribute(scope, release, name, value) for name, value in release.bake.items()},
             path=release.path,
         )
         return Draft(target, tuple(self.parents(release, values, scope)), release.discovers)
@@ -333,11 +334,18 @@ class _Expander:
             return True
         return False
 
-    def text(self, scope: Scope, expression: Expression) -> Text:
-        if expression.is_literal:
-            return Text.literal(expression.text)
+    def keep(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self.problems.keep(problem)
+
+    def text(self, scope: Scope, expression: Expression, attribute: str = "", key: str = "") -> Text:
+        """Return a text; one that is a value of a bake attribute, in a mapping with its key, is checked."""
         with self.problems.collecting():
-            return scope.text(expression)
+            text = scope.text(expression)
+            if attribute:
+                value = Text.joined([f"{key}=", text]) if key else text
+                self.keep(value_problems(self.manifest, attribute, value, expression.path))
+            return text
         return Text()
 
     def has(self, scope: Scope, entry: Expression) -> bool:
@@ -347,15 +355,26 @@ class _Expander:
             return self.holds(scope, entry.when)
         return False
 
-    def list(self, scope: Scope, expressions: Iterable[Expression]) -> tuple[Text, ...]:
-        return tuple(self.text(scope, found) for found in expressions if self.has(scope, found))
+    def list(self, scope: Scope, expressions: Iterable[Expression], attribute: str) -> tuple[Text, ...]:
+        return tuple(self.text(scope, found, attribute) for found in expressions if self.has(scope, found))
 
-    def mapping(self, scope: Scope, content: Mapping[str, Expression]) -> dict[str, Text]:
-        return {name: self.text(scope, value) for name, value in content.items() if self.has(scope, value)}
+    def mapping(self, scope: Scope, content: Mapping[str, Expression], attribute: str = "") -> dict[str, Text]:
+        return {
+            name: self.text(scope, value, attribute, key=name)
+            for name, value in content.items()
+            if self.has(scope, value)
+        }
 
-    def data(self, scope: Scope, value: Any) -> Any:
+    def agents(self, scope: Scope, release: Release) -> tuple[Text, ...]:
+        agents = self.list(scope, release.ssh, "ssh")
+        self.keep(agent_problems(self.manifest, release, agents))
+        return agents
+
+    def attribute(self, scope: Scope, release: Release, name: str, value: Any) -> Any:
         with self.problems.collecting():
-            return _texts_in(scope.data(value))
+            texts = _texts_in(scope.data(value))
+            self.keep(attribute_problems(self.manifest, release, name, texts))
+            return texts
         return None
 
     def platforms(self, release: Release, point: Point) -> tuple[tuple[str, ...], tuple[MissingPlatform, ...]]:
@@ -409,16 +428,16 @@ class _Expander:
             self.report("unsafe-path", f'the path "{text.as_written()}" {mistake}', expression.path)
         return "Dockerfile"
 
-    def context(self, scope: Scope, expression: Expression) -> Text:
-        text = self.text(scope, expression)
+    def context(self, scope: Scope, expression: Expression, attribute: str = "context") -> Text:
+        text = self.text(scope, expression, attribute)
         if not text or text == _HERE or "://" in text.with_defaults():
             return text
         return Text.literal(self.path(scope, expression, "a context"))
 
     def named_context(self, scope: Scope, expression: Expression) -> Text:
         """Return a named context: a folder of the project, or what bake knows by a scheme."""
-        text = self.text(scope, expression)
-        return text if _SCHEME.match(text.with_defaults()) else self.context(scope, expression)
+        text = self.text(scope, expression, "contexts")
+        return text if _SCHEME.match(text.with_defaults()) else self.context(scope, expression, "contexts")
 
     def tags(
         self, patterns: Iterable[Expression], scope: Scope, names: Mapping[str, Sequence[str]]

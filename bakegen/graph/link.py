@@ -54,6 +54,7 @@ def _edges(targets: Mapping[str, Target]) -> nx.DiGraph:
     graph.add_nodes_from(targets)
     for target in targets.values():
         graph.add_edges_from((parent.target, target.name) for parent in target.parents if parent.target)
+        graph.add_edges_from((linked, target.name) for linked in target.linked.values() if linked in targets)
     return graph
 
 

@@ -84,6 +84,12 @@ class Target:
     path: KeyPath
 
     @property
+    def linked(self) -> Mapping[str, str]:
+        """The targets that named contexts take from (`target:NAME`), by the name of the context."""
+        contexts = {name: text.with_defaults() for name, text in self.contexts.items()}
+        return {name: text.removeprefix("target:") for name, text in contexts.items() if text.startswith("target:")}
+
+    @property
     def references(self) -> tuple[Text, ...]:
         """Every repository with every tag, as they are pushed."""
         return tuple(Text.joined([repository, ":", tag]) for repository in self.repositories for tag in self.tags)

@@ -15,6 +15,7 @@ from bakegen.graph.expand import build_args
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest
 from bakegen.spec.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references, syntax_problem
+from bakegen.spec.dockerfile_rules import check_instructions, check_lines
 from bakegen.spec.references import familiar
 
 # Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args
@@ -30,13 +31,15 @@ def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence
     """Return every difference between a Dockerfile and the declarations of its targets."""
     try:
         dockerfile = parse_dockerfile(text)
-        problems = [
-            problem for target in targets for problem in _check_target(dockerfile, text, path, manifest, target)
-        ]
+        mistakes = [*check_lines(text), *check_instructions(dockerfile)]
+        if not mistakes:
+            return [
+                problem for target in targets for problem in _check_target(dockerfile, text, path, manifest, target)
+            ]
     except DockerfileError as error:
-        made = f"made from templates/{targets[0].template}" if targets[0].template else ""
-        return [syntax_problem(error, text, path, made)]
-    return problems
+        mistakes = [error]
+    made = f"made from templates/{targets[0].template}" if targets[0].template else ""
+    return [syntax_problem(mistake, text, path, made) for mistake in mistakes]
 
 
 def _check_target(

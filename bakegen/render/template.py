@@ -46,10 +46,15 @@ def at_template(project: Project, problem: Problem, path: str, template: str) ->
     if not (problem.position and problem.position.file == path and problem.position.line and file):
         return problem
     lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    shown, column = project.loader.shown[str(file)], problem.position.column
     same = [number for number, line in enumerate(lines, 1) if line == problem.source]
     if same:
-        shown = project.loader.shown[str(file)]
-        return replace(problem, position=Position(shown, same[0], problem.position.column))
+        return replace(problem, position=Position(shown, same[0], column))
+    word = problem.source[column - 1 :][: problem.length] if column else ""
+    near = [(number, line) for number, line in enumerate(lines, 1) if word and word in line]
+    if len(near) == 1:  # expressions stand in that line, but not in the word that is wrong
+        number, line = near[0]
+        return replace(problem, position=Position(shown, number, line.index(word) + 1), source=line)
     return problem  # the line is made by expressions or by another template
 
 
