@@ -20,7 +20,6 @@ Code = Literal[
     "ambiguous-scalar",
     "bake-mismatch",
     "bake-unreadable",
-    "broken-records",
     "builder-mismatch",
     "cache-collision",
     "cannot-write",
@@ -135,7 +134,7 @@ class Position:
     column: int = 0
 
     def __str__(self) -> str:
-        parts = [self.file]
+        parts = [printable(self.file)]
         if self.line:
             parts.append(str(self.line))
             if self.column:
@@ -169,7 +168,9 @@ class BakegenError(Exception):
         for problem in problems:
             unique.setdefault((problem.position, problem.code, problem.message), problem)
         self.problems: tuple[Problem, ...] = tuple(sorted(unique.values(), key=lambda p: p.sort_key))
-        super().__init__("\n".join(f"{p.position or 'bakegen'}: {p.message} [{p.code}]" for p in self.problems))
+        super().__init__(
+            "\n".join(f"{p.position or 'bakegen'}: {printable(p.message)} [{p.code}]" for p in self.problems)
+        )
 
 
 class MisuseError(Exception):
@@ -252,7 +253,17 @@ def narrowed(problem: Problem, *patterns: str) -> Problem:
 
 
 def printable(text: str) -> str:
-    """Return `text` with control characters spelt as escapes, so that no input can steer the user's terminal."""
+    r"""Return one line of text with every character spelt out that is not seen, or changes how others are seen.
+
+    No name and no value may steer a terminal (ESC, U+009B), turn text around (U+202E, U+2066) or hide in it (U+200B).
+    They are what Unicode counts as "other" or "separator", but for space and tab:
+    https://docs.python.org/3/library/stdtypes.html#str.isprintable
+
+    >>> printable("a\x1b[31m b\u202e")
+    'a\\x1b[31m b\\u202e'
+    """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
-from bakegen.output.write import OutputFile
+from bakegen.output.files import OutputFile
 from bakegen.project import Project, load_project
 from bakegen.render.files import render_project
 

@@ -6,7 +6,6 @@ stands once, in blocks that they inherit: one for an image, one for the targets 
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, Target
 from bakegen.graph.names import dockerfile_word, word
 from bakegen.manifest.model import Manifest
+from bakegen.source.paths import path_from
 
 BAKE_FILE = "docker-bake.hcl"
 
@@ -106,7 +106,7 @@ def dockerfile_attribute(target: Target) -> str:
         return target.dockerfile
     if "://" in context:
         return f"cwd://{target.dockerfile}" if target.template else target.dockerfile
-    return posixpath.relpath(target.dockerfile, context)
+    return path_from(context, target.dockerfile)
 
 
 def bake_model(graph: Graph) -> BakeModel:

@@ -25,7 +25,7 @@ from bakegen.errors import BakegenError, Problem, fail
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, Target
-from bakegen.output.write import compare
+from bakegen.output.compare import compare
 from bakegen.project import Project
 from bakegen.render.files import readme_path, render, render_bake_file
 
@@ -149,7 +149,7 @@ def check_current(project: Project, names: Iterable[str]) -> None:
     files = render(replace(project, graph=graph.part(sharing))).files
     own = set(map(readme_path, graph.by_image))
     built_from = {path: file for path, file in files.items() if path.startswith(f"{OUTPUT}/") and path not in own}
-    stale = compare(project.root, built_from, tuple(built_from)).differing
+    stale = compare(project.root, built_from, built_from.__contains__).differing
     if stale:
         more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
         raise fail(

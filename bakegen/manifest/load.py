@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bakegen.errors import BakegenError, Position, did_you_mean, fail
+from bakegen.errors import BakegenError, Position, did_you_mean
 from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
 from bakegen.expressions.sandbox import compared_with
 from bakegen.expressions.scope import Condition, Expression, tree
@@ -24,7 +24,8 @@ from bakegen.manifest.model import Axis, Deprecation, Exclusion, Manifest, Regis
 from bakegen.manifest.releases import read_releases
 from bakegen.manifest.schema import check_schema
 from bakegen.manifest.section import SectionReader
-from bakegen.source.paths import leaves, path_mistake, relative
+from bakegen.source.inputs import InputError, is_folder, list_input, real_path
+from bakegen.source.paths import path_mistake, relative
 from bakegen.source.yaml import KeyPath, Source, check_mapping, include, load_source
 from bakegen.spec.bake_attributes import OLDEST_BUILDX
 
@@ -43,7 +44,7 @@ FOREIGN_PREFIXES = ("BAKE_", "BUILDKIT_", "BUILDX_", "CI_", "DOCKER_", "GITHUB_"
 
 def load_manifest(file: Path, root: Path, source: Source | None = None) -> Manifest:
     """Read one manifest with what it includes and its data files; raises `BakegenError` with every problem."""
-    source = source or load_source(file, relative(file, root))
+    source = source or load_source(root, relative(file, root))
     check_mapping(source)
     includes = source.content.get("include", [])
     if isinstance(includes, list) and includes:
@@ -77,7 +78,7 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
     for index, text in enumerate(includes):
         path = ("include", index)
         file = _input_file(source, str(text), path, folder, root, "an included file")
-        part = load_source(file, relative(file, root))
+        part = load_source(root, relative(file, root))
         check_mapping(part)
         if "include" in part.content:
             raise part.failure(
@@ -96,20 +97,24 @@ def _input_file(source: Source, text: str, path: KeyPath, folder: Path, root: Pa
     if mistake:
         raise source.failure("unsafe-path", f'the path "{text}" {mistake}', path)
     file = folder / text
-    if not file.exists():
-        hint = _nearest_file(folder, text) or f"{what} is looked up in {relative(folder, root)}/"
-        raise source.failure("missing-file", f'there is no file "{text}"', path, hint=hint)
-    if leaves(root, file):
-        raise source.failure("unsafe-path", f'"{text}" is a link that leads out of the project', path)
+    try:
+        real_path(root, relative(file, root))
+    except InputError as error:
+        if error.code != "missing-file":
+            raise source.failure(error.code, f'"{text}" {error.reason}', path, hint=error.hint) from error
+        hint = _nearest_file(root, relative(folder, root), text) or f"{what} is looked up in {relative(folder, root)}/"
+        raise source.failure("missing-file", f'there is no file "{text}"', path, hint=hint) from error
     return file
 
 
-def _nearest_file(folder: Path, text: str) -> str:
+def _nearest_file(root: Path, folder: str, text: str) -> str:
     """Return a hint that names the file in the same folder whose name is nearest."""
-    place = (folder / text).parent
-    names = [file.name for file in place.iterdir()] if place.is_dir() else []
-    near = difflib.get_close_matches(Path(text).name, names, n=1, cutoff=0.75)
-    return f'did you mean "{(Path(text).parent / near[0]).as_posix()}"?' if near else ""
+    place, _, name = f"{folder}/{text}".rpartition("/")
+    try:
+        near = difflib.get_close_matches(name, list_input(root, place), n=1, cutoff=0.75)
+    except InputError:
+        return ""
+    return f'did you mean "{text.removesuffix(name)}{near[0]}"?' if near else ""
 
 
 def _issues_of(source: str) -> str:
@@ -268,19 +273,23 @@ class _ManifestReader(SectionReader):
         for name, text in self.content.get("data", {}).items():
             try:
                 place = _input_file(self.source, text, ("data", name), self.folder, self.root, "a data file")
-                data[name] = self.data_of(place)
+                data[name] = self.data_of(relative(place, self.root))
             except BakegenError as error:
                 self.problems += error.problems
         return data
 
-    def data_of(self, place: Path) -> Any:
-        if place.is_dir():
-            files = sorted(file for file in place.iterdir() if file.suffix in {".yml", ".yaml", ".json"})
-            return {file.stem: self.data_of(file) for file in files}
-        if leaves(self.root, place):
-            position = Position(relative(place, self.root))
-            raise fail("unsafe-path", "is a link that leads out of the project", position=position)
-        source = load_source(place, relative(place, self.root))
+    def data_of(self, path: str) -> Any:
+        try:
+            names = list_input(self.root, path) if is_folder(self.root, path) else None
+        except InputError as error:
+            raise error.at(Position(path)) from error
+        if names is None:
+            return self.data_in(path)
+        files = {Path(name).stem: f"{path}/{name}" for name in names if Path(name).suffix in {".yml", ".yaml", ".json"}}
+        return {stem: self.data_in(file) for stem, file in files.items()}
+
+    def data_in(self, path: str) -> Any:
+        source = load_source(self.root, path)
         self.inputs.append(source.file)
         return source.content
 

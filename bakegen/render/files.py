@@ -10,27 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from posixpath import dirname, join
 from typing import Literal
 
 from bakegen.bake.model import BAKE_FILE, bake_model
-from bakegen.errors import Collector
+from bakegen.errors import BakegenError, Collector
 from bakegen.expressions.scope import Scope
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.link import no_dockerfile
 from bakegen.graph.model import Target
 from bakegen.graph.scope import FamilyNames
 from bakegen.manifest.model import FileRule, Manifest
-from bakegen.output.write import OutputFile, path_problems
+from bakegen.output.files import MOST, OutputFile, path_problems
 from bakegen.project import Project, read_dockerfile
 from bakegen.render.check_parents import check_dockerfile
 from bakegen.render.parents import parents_as_written
 from bakegen.render.readme import LIMIT, readme_of
 from bakegen.render.template import at_template, render_template
-from bakegen.source.paths import folders_of, leaves, path_mistake
+from bakegen.source.inputs import MEBIBYTE, InputError, is_folder, read_input
+from bakegen.source.paths import folders_of, path_mistake
 from bakegen.source.resources import BAKE_TEMPLATE
-from bakegen.source.yaml import KeyPath
+from bakegen.source.yaml import KeyPath, decoded
 from bakegen.spec.platforms import Platform
 
 README_TEMPLATE = "README.md.j2"
@@ -127,6 +127,7 @@ class _Renderer:
         self.looked: dict[str, OutputFile | None] = {}
         self.origins: dict[str, Origin] = {}
         self.problems = Collector()
+        self.size = 0
 
     def image(self, manifest: Manifest) -> None:
         names = FamilyNames(manifest, self.project.evaluator)
@@ -159,19 +160,21 @@ class _Renderer:
                 if folder == "." or ":" in folder or folder in made:
                     continue
                 self.looked[folder] = None
-                if leaves(root, root / folder):
-                    message = f'the context "{folder}" is a link that leads out of the project'
-                    self.problems.keep(manifest.source.problem("unsafe-path", message, path))
-                elif not (root / folder).is_dir():
-                    message = f'the context "{folder}" is no folder of the project'
-                    self.problems.keep(
-                        manifest.source.problem(
-                            "missing-file", message, path, hint="the path is taken from the project root"
-                        )
-                    )
+                try:
+                    if is_folder(root, folder):
+                        continue
+                    mistake = InputError("missing-file", "is not a folder")
+                except InputError as error:
+                    mistake = error
+                hint = "the path is taken from the project root" if mistake.code == "missing-file" else mistake.hint
+                message = f'the context "{folder}" {mistake.reason}'
+                self.problems.keep(manifest.source.problem(mistake.code, message, path, hint=hint))
 
     def add(self, path: str, file: OutputFile, manifest: Manifest, origin: KeyPath) -> None:
         """Add a file; two different ones at one path are a problem that names both places."""
+        if self.size + len(file.content) > MOST:
+            raise self.too_large(path, manifest, origin)
+        self.size += len(file.content)
         own = path in (f"{OUTPUT}/{manifest.image}/{name}" for name in METADATA)  # made on request
         first = self.made.setdefault(path, _Made(file, manifest, origin, own=own))
         if first.file == file and not first.own:
@@ -184,6 +187,11 @@ class _Renderer:
             message = f'"{path}" would be written twice, with different content'
             hint = "let the path tell its targets apart, or give each Dockerfile a folder of its own"
         self.problems.keep(manifest.source.problem("output-clash", message, origin, hint=hint))
+
+    def too_large(self, path: str, manifest: Manifest, origin: KeyPath) -> BakegenError:
+        message = f'with "{path}", the generated files are larger than {MOST // MEBIBYTE} MiB'
+        hint = "leave large files out of `files`, and let the Dockerfile COPY them from its build context"
+        return manifest.source.failure("too-large", message, origin, hint=hint)
 
     def originates(
         self,
@@ -223,11 +231,11 @@ class _Renderer:
         """Check a Dockerfile that exists already; a remote one cannot be read."""
         if "://" in targets[0].context.with_defaults():
             return
-        text = read_dockerfile(self.project.root, path)
-        if text is None:
+        found = read_dockerfile(self.project.root, path)
+        if found is None:
             raise no_dockerfile(manifest, targets[0])
-        self.looked[path] = OutputFile((self.project.root / path).read_bytes(), is_executable(self.project.root / path))
-        for problem in check_dockerfile(text, path, manifest, targets):
+        self.looked[path] = OutputFile(*found)
+        for problem in check_dockerfile(decoded(found[0], path), path, manifest, targets):
             self.problems.keep(problem)
 
     def dockerfile(
@@ -292,27 +300,20 @@ class _Renderer:
         expression = rule.copy or rule.file
         text = scope.plain(expression)
         mistake = path_mistake(text)
-        source = self.project.root / text
         if mistake:
             raise manifest.source.failure("unsafe-path", f'the path "{text}" {mistake}', expression.path)
-        if not source.is_file():
-            raise manifest.source.failure(
-                "missing-file",
-                f'there is no file "{text}"',
-                expression.path,
-                hint="the path is taken from the project root",
-            )
-        if leaves(self.project.root, source):
-            raise manifest.source.failure(
-                "unsafe-path", f'"{text}" is a link that leads out of the project', expression.path
-            )
+        if known := self.looked.get(text):
+            return known
         try:
-            file = OutputFile(source.read_bytes(), is_executable(source))
-        except OSError as error:
-            raise manifest.source.failure(
-                "unreadable-file", f'cannot read "{text}": {error.strerror}', expression.path
-            ) from error
-        self.looked[text] = file
+            content, executable = read_input(self.project.root, text, MOST - self.size)
+        except InputError as error:
+            message, hint = f'"{text}" {error.reason}', error.hint
+            if error.code == "missing-file":
+                message, hint = f'there is no file "{text}"', "the path is taken from the project root"
+            elif error.code == "too-large":
+                raise self.too_large(text, manifest, expression.path) from error
+            raise manifest.source.failure(error.code, message, expression.path, hint=hint) from error
+        self.looked[text] = file = OutputFile(content, executable)
         return file
 
     def bake_file(self) -> None:
@@ -321,11 +322,6 @@ class _Renderer:
         with self.problems.collecting():
             text = render_template(self.project, BAKE_TEMPLATE, scope, first, (), BAKE_FILE)
             self.add(BAKE_FILE, OutputFile(text.encode()), first, ())
-
-
-def is_executable(file: Path) -> bool:
-    """Return whether the owner of a file may run it."""
-    return bool(file.stat().st_mode & 0o100)
 
 
 def _with_header(text: str, manifest: Manifest, template: str) -> str:

@@ -16,10 +16,9 @@ from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.manifest.model import Manifest
-from bakegen.output.write import OutputFile
+from bakegen.output.files import OutputFile
 from bakegen.project import Project
 from bakegen.render.files import METADATA, Origin, Rendering
-from bakegen.source.paths import relative
 from bakegen.source.resources import schema_of
 
 FORMAT = 1  # grows when a reader of the documents would have to change
@@ -61,7 +60,7 @@ def dockerfiles_data(project: Project, rendering: Rendering, manifest: Manifest)
 
 
 def _file_data(project: Project, manifest: Manifest, path: str, origin: Origin, file: OutputFile) -> dict[str, Any]:
-    templates = {name: _shown(project, name) for name in origin.templates}
+    templates = {name: project.loader.shown[name] for name in origin.templates}
     return {
         "path": path,
         "kind": origin.kind,
@@ -73,14 +72,6 @@ def _file_data(project: Project, manifest: Manifest, path: str, origin: Origin, 
         "sha256": hashlib.sha256(file.content).hexdigest(),
         "targets": list(origin.targets),
     }
-
-
-def _shown(project: Project, template: str) -> str:
-    """Return the path of a template: from the project's root, or as one that the package brings."""
-    file = project.loader.find(template)
-    if file and file.is_relative_to(project.root):
-        return relative(file, project.root)
-    return f"bakegen:{template}"
 
 
 def images_data(graph: Graph, manifest: Manifest) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from posixpath import relpath
 from typing import Literal, TypeVar
 
 from bakegen.console import count
@@ -23,6 +22,7 @@ from bakegen.graph.model import Target
 from bakegen.manifest.model import Deprecation, Manifest
 from bakegen.render.markdown import cell, code, link, paragraph, prose
 from bakegen.render.tag_patterns import TagPatterns, picture
+from bakegen.source.paths import path_from
 from bakegen.spec.registry_kinds import KINDS
 
 LIMIT = min(kind.readme_limit for kind in KINDS if kind.readme_limit)  # bytes that every registry takes
@@ -269,7 +269,7 @@ class _Family:
         title = f"**{prose(first.release)}** for" if several else "For"
         title = f"{title} {_and(list(first.platforms))}"
         if detail.links:
-            dockerfile = self.link(first.dockerfile, relpath(first.dockerfile, f"{OUTPUT}/{self.manifest.image}"))
+            dockerfile = self.link(first.dockerfile, path_from(f"{OUTPUT}/{self.manifest.image}", first.dockerfile))
             title = f"{title}, from {dockerfile}"
         lines = []
         for target in targets:
@@ -283,7 +283,7 @@ class _Family:
         folder = f"{OUTPUT}/{self.manifest.image}"
         has = {platform for target in targets for platform in target.platforms}
         if len(dockerfiles) == 1:
-            dockerfile = self.link(dockerfiles[0], relpath(dockerfiles[0], folder))
+            dockerfile = self.link(dockerfiles[0], path_from(folder, dockerfiles[0]))
         else:
             dockerfile = f"{len(dockerfiles)} in {self.link(folder, folder)}"
         return TagRow(
@@ -342,7 +342,7 @@ class _Family:
         """Return a link to a path of the project."""
         if self.manifest.source_url:
             return link(text or path, f"{self.manifest.source_url}/", path)
-        return link(text or path, "", relpath(path, f"{OUTPUT}/{self.manifest.image}"))
+        return link(text or path, "", path_from(f"{OUTPUT}/{self.manifest.image}", path))
 
 
 def _grouped(pairs: Iterable[tuple[object, Target]]) -> dict[object, list[Target]]:

@@ -7,7 +7,6 @@ import re
 import traceback
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
@@ -35,18 +34,18 @@ def render_template(
         raise BakegenError([problem]) from error
     mistake = text_mistake(text)
     if mistake:
-        position = Position(project.loader.shown.get(str(project.loader.find(template)), template))
+        position = Position(project.loader.shown.get(template, template))
         raise BakegenError([Problem(code="control-character", message=mistake, position=position, hint="remove it")])
     return text
 
 
 def at_template(project: Project, problem: Problem, path: str, template: str) -> Problem:
     """Return a problem of a line of a Dockerfile as one of the line of its template, if that can be told."""
-    file = project.loader.find(template)
-    if not (problem.position and problem.position.file == path and problem.position.line and file):
+    shown = project.loader.shown.get(template, "")
+    if not (problem.position and problem.position.file == path and problem.position.line and shown):
         return problem
-    lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
-    shown, column = project.loader.shown[str(file)], problem.position.column
+    lines = [line.removesuffix("\r") for line in project.loader.texts[shown].split("\n")]
+    column = problem.position.column
     same = [number for number, line in enumerate(lines, 1) if line == problem.source]
     if same:
         return replace(problem, position=Position(shown, same[0], column))
@@ -62,24 +61,22 @@ def _template_problem(
     project: Project, error: Exception, template: str, scope: Scope, manifest: Manifest, origin: KeyPath
 ) -> Problem:
     failure = explain_failure(error, scope.names())
-    shown = project.loader.shown
+    texts = project.loader.texts
     file, line = "", 0
     if isinstance(error, TemplateSyntaxError) and error.filename:
         file, line = error.filename, error.lineno
     else:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in shown]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in texts]
         if frames:
             file, line = frames[-1].filename, frames[-1].lineno or 0
     if isinstance(error, TemplateNotFound) and not isinstance(error, TemplatesNotFound):
         failure = _explain_missing(str(error.message), failure, project.loader.list_templates())
         if not file:
             return manifest.source.problem(failure.code, failure.message, origin, hint=failure.hint)
-    source = ""
     if isinstance(error, TemplateSyntaxError) and "end of template" in str(error.message) and file:
-        line = _unclosed(Path(file).read_text(encoding="utf-8-sig", errors="replace")) or line
-    if file:
-        source = line_at(Path(file).read_text(encoding="utf-8-sig", errors="replace"), line)
-    position = Position(shown.get(file or str(project.loader.find(template)), template), line)
+        line = _unclosed(texts[file]) or line
+    source = line_at(texts[file], line) if file else ""
+    position = Position(file or project.loader.shown.get(template, template), line)
     problem = Problem(code=failure.code, message=failure.message, position=position, source=source, hint=failure.hint)
     return narrowed(problem, *failure.patterns)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import re
-import stat
 import unicodedata
 import warnings
 from collections.abc import Collection, Iterator, Mapping
@@ -20,12 +19,14 @@ from typing import Any
 import yaml
 
 from bakegen.errors import BakegenError, Code, Position, Problem, fail
+from bakegen.source.inputs import InputError, read_input
+from bakegen.source.paths import path_mistake
 from bakegen.source.yaml_errors import explain_yaml
 
 KeyPath = tuple[str | int, ...]
 
-MAX_BYTES = 4 * 1024 * 1024  # 120,000 lines of manifest; more is a mistake, and reading it would take seconds
 MAX_DEPTH = 200
+LONGEST_NUMBER = 100  # characters
 MAX_NODES = 500_000  # what aliases may unfold to
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -41,7 +42,7 @@ _AMBIGUOUS = re.compile(
     | [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
     | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)
     | [-+]?0[0-9_]+ | \+[0-9_]+ | [-+]?0[xX][0-9a-fA-F_]+ | [-+]?0[oO][0-7_]+ | [-+]?0[bB][01_]+
-    | -?[0-9][0-9_]*_[0-9_]*
+    | -?[0-9]+_[0-9_]*
     | [0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\ ].*)?
     | yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|False|FALSE|Null|NULL
     )\Z""",
@@ -92,40 +93,29 @@ class Source:
         return BakegenError([self.problem(code, message, path, hint=hint, at_key=at_key)])
 
 
-def load_source(file: Path, name: str) -> Source:
-    """Read one YAML file; `name` is what messages call it. Raises `BakegenError` with every problem found."""
-    return parse_source(read_bytes(file, name), name)
+def load_source(root: Path, path: str) -> Source:
+    """Read the YAML file at a path from the root; raises `BakegenError` with every problem found."""
+    if mistake := path_mistake(path):  # outputs name their manifest, so its name must not hold, say, a line break
+        raise fail("unsafe-path", f'the path "{path}" {mistake}', position=Position(path), hint="rename the file")
+    return parse_source(read_bytes(root, path), path)
 
 
-def read_text(file: Path, name: str) -> str:
+def read_text(root: Path, path: str) -> str:
     """Return the text of a file without its byte order mark; raises `BakegenError` if it cannot be read, or is no UTF-8."""
-    return _decode(read_bytes(file, name), name)
+    return decoded(read_bytes(root, path), path)
 
 
-def read_bytes(file: Path, name: str) -> bytes:
-    """Return the bytes of a file of at most `MAX_BYTES`; raises `BakegenError` if it cannot be read."""
-    position = Position(name)
+def read_bytes(root: Path, path: str) -> bytes:
+    """Return the content of a file; raises `BakegenError`, at the file, if it cannot be read."""
     try:
-        kind = file.stat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # to open a pipe would be to wait for its other end
-            raise fail("unreadable-file", "is no plain file", position=position)
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise fail("unreadable-file", f"cannot read: {error.strerror}", position=position) from error
-    if len(raw) > MAX_BYTES:
-        raise fail(
-            "too-large",
-            f"is larger than {MAX_BYTES // 1024 // 1024} MiB",
-            position=position,
-            hint="is this really a manifest? Large tables can be split over several data files",
-        )
-    return raw
+        return read_input(root, path)[0]
+    except InputError as error:
+        raise error.at(Position(path)) from error
 
 
 def parse_source(raw: bytes, name: str) -> Source:
     """Turn the bytes of a YAML file into a `Source`; raises `BakegenError` with every problem found."""
-    text = _decode(raw, name)
+    text = decoded(raw, name)
     lines = tuple(text.splitlines())
     node = _compose(text, name, lines)
     if node is None:
@@ -143,7 +133,8 @@ def parse_source(raw: bytes, name: str) -> Source:
     return Source(name, content, reader.places, {name: lines})
 
 
-def _decode(raw: bytes, name: str) -> str:
+def decoded(raw: bytes, name: str) -> str:
+    """Return the text that `raw` holds, without a byte order mark; raises `BakegenError` if it is not UTF-8."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -380,9 +371,9 @@ class _Reader:
             return None
         if text in {"true", "false"}:
             return text == "true"
-        if _INTEGER.match(text):
+        if (is_integer := _INTEGER.match(text)) and len(text) <= LONGEST_NUMBER:
             return int(text)
-        if _AMBIGUOUS.match(text):
+        if is_integer or _AMBIGUOUS.match(text):
             self._report(node, "ambiguous-scalar", _reading(text), _quoting(text))
         elif text[0] in _CURLY or text[-1] in _CURLY:
             message = f"curly quotes do not quote: they are part of the text {text}"
@@ -446,6 +437,8 @@ def _shown_tag(tag: str) -> str:
 
 def _reading(text: str) -> str:
     """Say what YAML makes of an unquoted scalar."""
+    if len(text) > LONGEST_NUMBER:  # the time to read a number grows with the square of its length
+        return f"{text[:20]}… is a number or a date to YAML, and {len(text):,} characters are too long for one"
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
@@ -456,6 +449,8 @@ def _reading(text: str) -> str:
 
 
 def _quoting(text: str) -> str:
+    if len(text) > LONGEST_NUMBER:
+        return "write it in quotes"
     meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
     if meant in {"true", "false", "null"}:
         return f'write {meant}, or "{text}" if it is text'

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.errors import BakegenError, Problem, fail
+from bakegen.errors import BakegenError, Problem, fail, printable
 from bakegen.expressions.bake_environment import platforms_in, repositories_in
 from bakegen.expressions.text import Text
 from bakegen.graph.expand import build_args
@@ -57,7 +57,8 @@ class Explanation:
             what = "" if line.what == last else line.what
             last = line.what
             lines.append(f"  {what:<{width}}  {line.text:<{text_width}}  {line.place}".rstrip())
-        return [*lines, "", *(f"  $ {command}" for command in self.commands)]
+        lines += ["", *(f"  $ {command}" for command in self.commands)]
+        return [printable(line) for line in lines]
 
 
 def explain(project: Project, words: Sequence[str], environment: Mapping[str, str]) -> list[Explanation]:

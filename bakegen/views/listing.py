@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bakegen.errors import fail
+from bakegen.errors import fail, printable
 from bakegen.expressions.bake_environment import PLATFORMS, platforms_in, repositories_in
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
@@ -93,7 +93,8 @@ def dockerfile_rows(targets: Iterable[Target]) -> list[Row]:
 
 def table(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     """Return rows as aligned lines under a header; lists are counted or joined, so that a row stays one line."""
-    cells = [[column.upper() for column in columns], *([_cell(row[column]) for column in columns] for row in rows)]
+    found = ([printable(_cell(row[column])) for column in columns] for row in rows)
+    cells = [[column.upper() for column in columns], *found]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from harness import Outcome, run
 
-import bakegen.output.cache
+import bakegen.output.last_run
 import bakegen.project
-from bakegen.output.cache import fingerprint, recall, remember
-from bakegen.output.write import OutputFile
+from bakegen.output.files import OutputFile
+from bakegen.output.last_run import fingerprint, recall, remember
 from bakegen.project import Project, load_project
 
 MANIFEST = """\
@@ -126,7 +126,7 @@ def test_another_bakegen_does_its_work(project: Path, monkeypatch: pytest.Monkey
 
 
 def test_every_file_of_bakegen_is_watched(project: Path) -> None:
-    watched = "\n".join(bakegen.output.cache._program())
+    watched = "\n".join(bakegen.output.last_run._program())
     loaded = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "bakegen"]
 
     assert generate(project)[1]
@@ -147,7 +147,7 @@ def test_drift_is_not_remembered(project: Path) -> None:
 @pytest.mark.parametrize("broken", ["", "[]", "{}", '{"inputs": 1, "states": []}', "\0"])
 def test_a_broken_record_is_none(project: Path, broken: str) -> None:
     generate(project)
-    record = bakegen.output.cache._place(project)
+    record = bakegen.output.last_run._place(project)
     record.write_text(broken)
 
     assert recall(project, fingerprint(project)) == ()
@@ -165,7 +165,7 @@ def test_no_place_for_the_record_is_no_problem(project: Path, monkeypatch: pytes
 def test_the_record_is_not_in_the_project_and_holds_no_content(project: Path) -> None:
     before = {path for path in project.rglob("*") if "generated" not in path.parts}
     generate(project)
-    record = bakegen.output.cache._place(project)
+    record = bakegen.output.last_run._place(project)
 
     assert {path for path in project.rglob("*") if "generated" not in path.parts} == before | {
         project / "docker-bake.hcl"
@@ -181,21 +181,29 @@ def test_what_changed_while_a_run_read_it_is_not_remembered(project: Path) -> No
         (project / file).write_text("changed")
         remember(project, inputs, {"scripts/start.sh": read}, {})
         (project / file).write_text(FILES[file])
-        assert not bakegen.output.cache._place(project).exists()
+        assert not bakegen.output.last_run._place(project).exists()
 
     remember(project, inputs, {"scripts/start.sh": read}, {})
-    assert bakegen.output.cache._place(project).exists()
+    assert bakegen.output.last_run._place(project).exists()
 
 
 def test_everything_that_a_run_reads_is_watched(project: Path, tmp_path: Path) -> None:
-    # Python reports every file that is opened and every folder that is listed.
+    # Python reports every file that is opened and every folder that is listed; the kernel knows what a handle is on.
     script = """
-import json, os, sys
+import json, os, shutil, sys
 opened = []
 def watch(event, args):
-    if event in ("open", "os.listdir", "os.scandir") and isinstance(args[0], (str, bytes, os.PathLike)):
-        opened.append(os.path.realpath(os.fsdecode(args[0])))
+    if event in ("open", "os.listdir", "os.scandir"):
+        name = f"/proc/self/fd/{args[0]}" if isinstance(args[0], int) else args[0]
+        opened.append(os.path.realpath(os.fsdecode(name)))
 sys.addaudithook(watch)
+open_handle = os.open
+def watched(*args, **options):
+    handle = open_handle(*args, **options)
+    if not os.path.isdir(f"/proc/self/fd/{handle}"):
+        opened.append(os.path.realpath(f"/proc/self/fd/{handle}"))
+    return handle
+os.open = watched
 from bakegen.cli import main
 try:
     main(sys.argv[1:])
@@ -206,7 +214,7 @@ finally:
     done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=tmp_path)
     found = {Path(path) for path in json.loads(done.stdout.splitlines()[-1])}
     inside = {path.relative_to(project).as_posix() for path in found if path.is_relative_to(project)} - {"."}
-    record = json.loads(bakegen.output.cache._place(project).read_text())
+    record = json.loads(bakegen.output.last_run._place(project).read_text())
     unwatched = {
         path for path in inside - set(record["states"]) if not path.startswith(("manifest", "templates", "generated"))
     }
