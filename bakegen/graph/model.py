@@ -114,17 +114,14 @@ class Absent:
     path: KeyPath
 
 
-GroupKind = Literal["default", "image", "release", "axis value", "own", "dockerfile"]
+GroupKind = Literal["default", "image", "release", "axis value", "own", "image release", "dockerfile"]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A bake group: its members in the order of the manifests, publishable parents of members included.
-
-    `parts` are smaller groups that together hold some or all of the members, so that the bake file need not list them.
-    """
+    """A bake group, its members in the order of the manifests; what manifests say about it, if they do."""
 
     name: str
     kind: GroupKind
     members: tuple[str, ...]
-    parts: tuple[str, ...] = ()
+    description: str = ""
