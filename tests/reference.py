@@ -104,7 +104,7 @@ def reference() -> str:
         "## Keys of a release",
         "A release takes the settings above, and these keys.",
         *(_section(key, part, of="of a release") for key, part in release.items() if key not in settings),
-        "## Platforms",
+        "## Known platforms",
         "bakegen accepts these platforms. Other spellings, such as `linux/aarch64`, are errors that suggest the right one.",
         ", ".join(f"`{platform}`" for platform in KNOWN) + ".",
     ]
