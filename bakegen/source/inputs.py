@@ -17,6 +17,7 @@ from bakegen.source.open_folder import NotAFileError, OpenFolder, TooLargeError
 
 MEBIBYTE = 1024 * 1024
 MOST = 4 * MEBIBYTE  # of a manifest or template: 120,000 lines; more is a mistake, and reading it would take seconds
+MOST_GENERATED = 512 * MEBIBYTE  # of all generated files together: they are kept in memory, and in git
 
 _LINK = "point the link to something that exists, or remove it"
 
