@@ -184,7 +184,7 @@ def without_privileges(root: Path, *commands: str) -> subprocess.CompletedProces
 
 @pytest.mark.parametrize(
     "path",
-    [".", "manifest", "manifest/app.yml", "manifest/shared", "manifest/pins", "manifest/pins/tools.yml", "templates", "templates/parts",
+    ["manifest", "manifest/app.yml", "manifest/shared", "manifest/pins", "manifest/pins/tools.yml", "templates", "templates/parts",
      "templates/motd.j2", "scripts", "scripts/start.sh", "generated", "generated/app", "generated/app/Dockerfile", "docker-bake.hcl"],
 )  # fmt: skip
 def test_what_may_not_be_read_is_named(project: Path, path: str) -> None:
