@@ -241,7 +241,7 @@ def test_a_folder_in_place_of_the_file_is_reported(root: Path) -> None:
     outcome = run(root, ["verify", "--with", "hcl2"])
 
     assert outcome.code == 1
-    assert "cannot read docker-bake.hcl: Is a directory [unreadable-file]" in outcome.stderr
+    assert "docker-bake.hcl: cannot be read: Is a directory [unreadable-file]" in outcome.stderr
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo unexpected", "echo 'docker: unknown command'; exit 125"])
