@@ -184,26 +184,42 @@ class Asker:
         self._begun: list[Future[Any]] = []
         self._ended = Event()
 
-    def __call__(self, command: Sequence[str], text: str = "", *, grace: float = 0) -> Reply:
+    def __call__(
+        self, command: Sequence[str], text: str = "", *, grace: float = 0, environment: Mapping[str, str] | None = None
+    ) -> Reply:
         """Run a program that reads `text`, and return its reply; see `start`."""
-        with self.started(command, text, grace=grace) as program:
+        with self.started(command, text, grace=grace, environment=environment) as program:
             return program.reply(self._patience)
 
-    def start(self, command: Sequence[str], text: str = "", *, merged: bool = False, grace: float = 0) -> Program:
+    def start(
+        self,
+        command: Sequence[str],
+        text: str = "",
+        *,
+        merged: bool = False,
+        grace: float = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Program:
         """Start a program, which gets `grace` seconds to finish when all ends; raises `EndedError` after that."""
         with self._lock:
             if self._ended.is_set():
                 raise EndedError
-            program = Program(command, text, merged=merged)
+            program = Program(command, text, merged=merged, environment=environment)
             self._running[program] = grace
         return program
 
     @contextmanager
     def started(
-        self, command: Sequence[str], text: str = "", *, merged: bool = False, grace: float = 0
+        self,
+        command: Sequence[str],
+        text: str = "",
+        *,
+        merged: bool = False,
+        grace: float = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> Iterator[Program]:
         """Start a program that is killed at the end of the block, if it still runs."""
-        program = self.start(command, text, merged=merged, grace=grace)
+        program = self.start(command, text, merged=merged, grace=grace, environment=environment)
         try:
             yield program
         finally:
