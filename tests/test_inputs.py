@@ -228,9 +228,6 @@ LINKS: dict[str, Callable[[Path], object]] = {
         "docker-bake.hcl",
         "generated/app/Dockerfile",
         ".env",
-        "docker-bake.hcl",
-        "generated/app/Dockerfile",
-        ".env",
     ],
 )
 @pytest.mark.parametrize("make", LINKS.values(), ids=LINKS.keys())
