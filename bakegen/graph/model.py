@@ -114,7 +114,7 @@ class Absent:
     path: KeyPath
 
 
-GroupKind = Literal["default", "image", "release", "axis value", "own", "image release", "dockerfile"]
+GroupKind = Literal["default", "image", "release", "axis value", "own", "image release"]
 
 
 @dataclass(frozen=True, slots=True)
