@@ -15,16 +15,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from harness import run, tree
 from test_engine import make_project, platforms_of, tags_in
 from test_engine import run as shell
 
-from bakegen.build.history import read_history
 from bakegen.commands.axis_options import selectors_of
 from bakegen.docker.buildx import no_engine
+from bakegen.docker.history import BuildRecord, Key, list_records, parse_record
 from bakegen.errors import MisuseError
 
 engine = pytest.mark.engine
@@ -253,23 +255,53 @@ def test_what_docker_complains_of_is_told_with_a_way_out(said: str, message: str
     assert hint in problem.hint
 
 
-def step(name: str, second: int, **more: object) -> dict[str, object]:
-    times = {"started": "2026-01-01T00:00:00.25Z", "completed": f"2026-01-01T00:00:{second:02}.123456789Z"}
-    return {"digest": name, "name": name, **times, **more}
+def listed(node: str, reference: str, microseconds: int, status: str = "Completed") -> tuple[Key, BuildRecord]:
+    """A record as `docker buildx history ls` prints it."""
+    end = {} if status == "Running" else {"completed_at": f"2026-01-01T00:00:00.{microseconds:06}789Z"}
+    line = {"created_at": "2026-01-01T00:00:00Z", "status": status, "total_steps": 9, "cached_steps": 4, **end}
+    return parse_record(json.dumps({"ref": f"farm/{node}/{reference}", "name": "app", **line}))
 
 
-@pytest.mark.parametrize(
-    ("steps", "told"),
-    [
-        ([], (None, None)),
-        ([step("[1/2] FROM tiny", 1), step("[2/2] RUN true", 3)], ("built", 2.9)),
-        ([step("[linux/arm64 2/2] RUN true", 0), step("[linux/arm64 2/2] RUN true", 0, cached=True)], ("cached", 0.1)),
-        ([step("[2/3] RUN a", 1, cached=True), step("[app stage-1 3/3] COPY b /", 1)], ("built", 0.9)),
-        ([step("[internal] load build definition", 1), step("[1/2] FROM tiny", 2), step("exporting", 2)], ("cached", 1.9)),
-    ],
-)  # fmt: skip
-def test_history_tells_what_was_built(steps: Sequence[Mapping[str, object]], told: tuple[object, object]) -> None:
-    assert read_history(["a line of something else", json.dumps({"vertexes": steps})]) == pytest.approx(told, abs=0.06)
+def test_a_record_of_a_build_tells_how_it_went() -> None:
+    assert listed("farm0", "x", 250_000) == (
+        ("farm0", "x"),
+        BuildRecord("completed", timedelta(microseconds=250_000), steps=9, cached_steps=4),
+    )
+    assert listed("farm0", "x", 1, "Error")[1].status == "failed"
+    assert listed("farm0", "x", 0, "Running")[1].duration == timedelta(0)
+
+
+@pytest.mark.parametrize("kept", [30, 50, 51, 100, 1000])
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_all_records_are_found_however_few_are_listed_at_once(kept: int, nodes: int) -> None:
+    random = Random(kept)
+    history = [
+        listed(f"farm{node}", f"{node}-{number}", random.choice((number, random.randrange(10**6))))
+        for node in range(nodes)
+        for number in range(kept)
+    ]
+    random.shuffle(history)
+    asked = 0
+
+    def page(filters: Sequence[str]) -> list[tuple[Key, BuildRecord]]:
+        nonlocal asked
+        asked += 1
+        found: dict[str, list[tuple[Key, BuildRecord]]] = {}
+        for key, record in history:
+            duration = record.duration // timedelta(microseconds=1)
+            bounds = [re.fullmatch(r"duration(>=|<)(\d+)us", one) for one in filters]
+            if all(one and (duration < int(one[2])) is (one[1] == "<") for one in bounds):
+                found.setdefault(key[0], []).append((key, record))
+        return [one for records in found.values() for one in records[:50]]
+
+    assert dict(list_records(page, [key for key, _ in history])) == dict(history)
+    assert asked <= 1 + kept / 15
+
+
+def test_records_that_nobody_has_are_not_looked_for_for_ever() -> None:
+    same = [listed("farm0", str(number), 7) for number in range(50)]
+
+    assert dict(list_records(lambda _: same, [("farm0", "lost")])) == dict(same)
 
 
 # --- on the engine ---
@@ -313,28 +345,32 @@ def test_a_selection_is_pushed_and_nothing_else(family: tuple[Path, str], regist
     reference = f"{registry}/{image}:1.0-sweet"
     assert row == {
         "target": f"{image}_runtime_sweet",
-        "tags": [reference],
+        "result": "pushed",
+        "seconds": row["seconds"],
+        "steps": row["steps"],
+        "cached_steps": row["cached_steps"],
         "platforms": ["linux/amd64", "linux/arm64", "linux/ppc64le"],
         "digest": digest_of(reference, root),
-        "result": "built",
-        "seconds": row["seconds"],
+        "tags": [reference],
     }
     assert 0 < row["seconds"] < 600
+    assert 0 <= row["cached_steps"] < row["steps"]
     assert platforms_of(reference, root) == set(row["platforms"])
 
     again = bakegen(root, "build", image, "--push", "--platform", "linux/amd64")
     assert again.returncode == 0, again.stderr
     assert tags_in(registry, image) == {"1.0-plain", "1.0-sweet", "app-1.0-plain", "app-1.0-sweet"}
     head, *lines = again.stdout.splitlines()
-    assert head.split() == ["TARGET", "TAGS", "PLATFORMS", "DIGEST", "RESULT", "SECONDS"]
+    assert head.split() == ["TARGET", "RESULT", "SECONDS", "CACHED", "PLATFORMS", "DIGEST", "TAGS"]
     rows = [line.split() for line in lines]
     assert [cells[0] for cells in rows] == [
         f"{image}_{release}_{flavour}" for release in ("runtime", "app") for flavour in ("plain", "sweet")
     ]
-    for _, tag, platforms, digest, result, _ in rows:
-        assert platforms == "linux/amd64"
+    cached = {tag: int(steps.partition("/")[0]) for _, _, _, steps, _, _, tag in rows}
+    for _, result, _, _, platforms, digest, tag in rows:
+        assert (result, platforms) == ("pushed", "linux/amd64")
         assert digest == digest_of(tag, root)
-        assert result == ("cached" if tag == reference else "built")
+        assert tag == reference or cached[tag] < cached[reference], "the image of the first build came from the cache"
 
 
 @engine
@@ -401,7 +437,8 @@ def test_the_oldest_client_builds_and_owns_what_it_does_not_know(
     [row] = json.loads(done.stdout)
     reference = f"{registry}/{image}:1.0-plain"
     assert row["digest"] == digest_of(reference, root)
-    assert (row["tags"], row["result"], row["seconds"]) == ([reference], None, None)
+    assert (row["tags"], row["result"]) == ([reference], "pushed")
+    assert [row[figure] for figure in ("seconds", "steps", "cached_steps")] == [None, None, None], "it has no history"
     assert tags_in(registry, image) == {"1.0-plain"}
 
 
@@ -414,8 +451,9 @@ def test_metadata_is_kept_where_asked_and_bake_is_told_more(family: tuple[Path, 
     assert done.returncode == 0, done.stderr
     assert "[internal] load build definition" in done.stderr
     assert list(json.loads((root / "made.json").read_text())) == [f"{image}_base_plain"]
-    assert done.stdout.splitlines()[1].split()[:2] == [f"{image}_base_plain", "-"]
-    assert done.stdout.splitlines()[1].split()[4] == "built"
+    head, line = done.stdout.splitlines()
+    assert head.split() == ["TARGET", "RESULT", "SECONDS", "CACHED", "PLATFORMS"]
+    assert line.split()[:2] == [f"{image}_base_plain", "built"]
     assert tags_in(registry, image) == set()
 
     nothing_built = bakegen(root, *words, "--", "--print")

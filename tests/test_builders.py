@@ -20,7 +20,8 @@ from test_build import HOST, digest_of
 from test_engine import platforms_of, tags_in
 
 from bakegen.build.builders import choose_builder, compare
-from bakegen.docker.instances import Instance, endpoint_at_hand, read_instance
+from bakegen.docker.endpoints import default_endpoint
+from bakegen.docker.instances import Instance, read_instance
 from bakegen.errors import BakegenError
 from bakegen.manifest.load import load_manifest
 from bakegen.manifest.model import Builder, Manifest
@@ -175,7 +176,7 @@ def test_images_on_several_builders_are_not_built_at_once(tmp_path: Path, monkey
         ({"DOCKER_HOST": "tcp://10.0.0.1"}, None, "tcp://10.0.0.1:2375"),
     ],
 )
-def test_the_engine_at_hand_is_that_of_docker(
+def test_the_default_endpoint_is_that_of_docker(
     environment: Mapping[str, str],
     configured: str | None,
     expected: str,
@@ -190,7 +191,7 @@ def test_the_engine_at_hand_is_that_of_docker(
     if configured:
         (tmp_path / "config.json").write_text(json.dumps({"currentContext": configured}))
 
-    assert endpoint_at_hand() == expected
+    assert default_endpoint() == expected
 
 
 # --- what differs, and what mends it ---
@@ -380,7 +381,7 @@ def test_a_builder_is_made_once_and_mended(root: Path) -> None:
     assert node["Flags"][0] == "--oci-max-parallelism=5"
     assert node["Endpoint"] == at
     before = kept("farm")
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
     assert run(root, ["builder", "create", "--dry-run"]).stdout == ""
     assert kept("farm") == before
     shown = json.loads(run(root, ["builder", "show", "--format", "json"]).stdout)
@@ -391,14 +392,14 @@ def test_a_builder_is_made_once_and_mended(root: Path) -> None:
     assert "its node farm0 has max-parallelism 5 instead of 2" in run(root, ["builder", "show"]).stdout
     assert create(root)[1] == "docker buildx rm --keep-state farm"
     assert kept("farm")["Nodes"][0]["Flags"][0] == "--oci-max-parallelism=2"
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
 
     set_builders(root, {"farm": {"driver": "remote", "nodes": [{"endpoint": "tcp://127.0.0.1:1"}]}})
     assert create(root)[0] == "farm: its driver is docker-container, not remote"
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
 
     removed = [run(root, ["builder", "remove"]) for _ in range(2)]
-    assert [(one.code, one.stderr) for one in removed] == [(0, "docker buildx rm farm\n"), (0, "farm is not there\n")]
+    assert [(one.code, one.stderr) for one in removed] == [(0, "docker buildx rm farm\n"), (0, "farm does not exist\n")]
     assert not Path(os.environ["BUILDX_CONFIG"], "instances", "farm").exists()
 
 
@@ -413,7 +414,7 @@ def test_nodes_come_and_go(root: Path) -> None:
 
     declare_nodes(0, 1)
     create(root)
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
     declare_nodes(2, 1)
     told = create(root)
     assert told == [
@@ -424,7 +425,7 @@ def test_nodes_come_and_go(root: Path) -> None:
     ]
     assert {node["Endpoint"][-1] for node in kept("farm")["Nodes"]} == {"2", "3", "9"}
     declare_nodes(1, 2)
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
 
 
 @engine
@@ -442,7 +443,7 @@ def test_a_node_that_does_not_answer_is_told_and_what_that_broke_is_mended(root:
     assert run(root, ["build", "runtime"]).code == 1
     set_builders(root, {"farm": {"driver": "docker-container", "max-parallelism": 3, "nodes": [{}]}})
     create(root)
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
     assert kept("farm")["Nodes"][0]["Flags"][0] == "--oci-max-parallelism=3"
 
 
@@ -473,7 +474,7 @@ def test_a_cluster_is_declared_before_it_answers(root: Path, monkeypatch: pytest
     monkeypatch.setenv("KUBECONFIG", str(root / "kubeconfig"))
     create(root)
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
-    assert create(root) == ["kube is as declared"]
+    assert create(root) == ["kube matches the manifest"]
     assert [node["DriverOpts"] for node in kept("kube")["Nodes"]] == [
         {"namespace": "builds", "nodeselector": "a=b,c=d", "qemu.install": "true"},
         {"namespace": "builds", "nodeselector": "a=b,c=d", "qemu.install": "true", "replicas": "2"},
@@ -544,6 +545,7 @@ def test_two_nodes_build_one_image_together(client: str, root: Path, engines: tu
         create(root)
 
         # One after the other: two pushes by digest to one repository are more than the store of a Docker engine takes.
+        before: dict[str, int | None] = {}
         for release, tags in (("runtime", ["1.0", "latest"]), ("other", ["other"])):
             done = bakegen(root, "build", release, "--push", "--format", "json")
             assert done.returncode == 0, done.stderr
@@ -551,13 +553,15 @@ def test_two_nodes_build_one_image_together(client: str, root: Path, engines: tu
             assert row["tags"] == [f"{registry}/{image}:{tag}" for tag in tags]
             assert row["digest"] == digest_of(row["tags"][0], root)
             assert platforms_of(row["tags"][0], root) == {"linux/amd64", "linux/arm64", "linux/ppc64le"}
-            expected = ("built", True) if client == "newest" else (None, False)
-            assert (row["result"], (row["seconds"] or 0) > 0) == expected
+            assert row["result"] == "pushed"
+            assert ((row["seconds"] or 0) > 0, (row["steps"] or 0) > 6) == (client == "newest", client == "newest")
+            before[release] = row["cached_steps"]
             assert 'with "farm" instance using remote driver' in done.stderr
 
         again = bakegen(root, "build", "runtime", "--push", "--format", "json")
         [row] = json.loads(again.stdout)
-        assert row["result"] == ("cached" if client == "newest" else None)
+        if client == "newest":
+            assert row["cached_steps"] > (before["runtime"] or 0)
         assert [steps_of(host, f"echo {image} runtime") for host in engines] == [2, 1]  # each for its own platforms
 
 
@@ -586,14 +590,24 @@ def test_after_a_failure_each_target_is_told(client: str, root: Path, engines: t
     assert "[internal] load" not in done.stderr  # bake was quiet, too
     lines = [line.split() for line in done.stderr.splitlines()[-3:]]
     told = client == "newest"
-    assert lines[0] == ["TARGET", "STATE", "TAGS"]
+    columns = (
+        ["TARGET", "RESULT", "SECONDS", "CACHED", "PLATFORMS", "TAGS"]
+        if told
+        else ["TARGET", "RESULT", "PLATFORMS", "TAGS"]
+    )
+    assert lines[0] == columns
     pushed = (
         digest_of(f"{registry}/{image}:1.0", root) != first_digest
     )  # perhaps too slow to be there before the failure
-    state = ("pushed" if pushed else "stopped") if told else "unknown"
-    assert lines[1][:3] == [f"{image}_runtime", state, f"{registry}/{image}:1.0,"]
-    assert lines[2] == [f"{image}_other", "failed" if told else "unknown", f"{registry}/{image}:other"]
-    assert "the tags of what was not pushed are as they were:" in done.stderr
+    state = ("pushed" if pushed else "canceled") if told else "unknown"
+    assert [*lines[1][:2], lines[1][-2]] == [f"{image}_runtime", state, f"{registry}/{image}:1.0,"]
+    assert [*lines[2][:2], lines[2][-1]] == [
+        f"{image}_other",
+        "failed" if told else "unknown",
+        f"{registry}/{image}:other",
+    ]
+    assert "tags of targets that were not pushed are unchanged:" in done.stderr
+    assert ("cannot tell which targets have failed" in done.stderr) is not told
     assert digest_of(f"{registry}/{image}:other", root) == before
 
     with endpoint(engines[0]) as near, endpoint(engines[1]) as far:
@@ -623,7 +637,8 @@ def test_a_remote_buildkit_that_is_silent_is_told_at_once(root: Path) -> None:
     done = bakegen(root, "build", "runtime")
 
     assert done.returncode == 1
-    assert "docker cannot build here: nothing answers at tcp://127.0.0.1:1 [no-docker]" in done.stderr
+    where = "farm0 at tcp://127.0.0.1:1, farm1 at unix:///nowhere/buildkit.sock"
+    assert f"docker cannot build here: no answer from {where} [no-docker]" in done.stderr
     assert "waiting for connection" not in done.stderr  # bake would, for twenty seconds, and not say for whom
 
 

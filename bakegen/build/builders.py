@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bakegen.docker.instances import Instance, Record, endpoint_at_hand, read_instance
+from bakegen.docker.endpoints import default_endpoint
+from bakegen.docker.instances import Instance, Record, read_instance
 from bakegen.errors import BakegenError, did_you_mean, fail
 from bakegen.manifest.model import Builder, Manifest, Node
 from bakegen.spec.builder_drivers import DRIVERS
@@ -146,7 +147,7 @@ def mismatch(message: str, hint: str = "make it so: bakegen builder create") -> 
 
 def compare_builder(builder: Builder) -> Comparison:
     """Return how a declared builder differs from what buildx has by its name on this machine."""
-    return compare(builder, read_instance(builder.name), endpoint_at_hand())
+    return compare(builder, read_instance(builder.name), default_endpoint())
 
 
 def compare(builder: Builder, instance: Instance | None, at_hand: str) -> Comparison:

@@ -6,7 +6,7 @@ In: the text that buildx prints; there is no other form of it in buildx 0.13. Ou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,6 +73,16 @@ def node_for(nodes: Iterable[Node], platform: str) -> Node | None:
         (node for node in usable if _covers(node.claimed, platform)),
         next((node for node in usable if _covers(node.platforms, platform)), None),
     )
+
+
+def needed_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> list[Node]:
+    """Return the nodes without which bake cannot build for platforms.
+
+    As buildx has it (build/driver.go): the first that was given each platform by its settings; all of them if a platform
+    was given to none, as it asks all then.
+    """
+    chosen = {platform: next((node for node in nodes if platform in node.claimed), None) for platform in platforms}
+    return [node for node in nodes if None in chosen.values() or node in chosen.values()]
 
 
 def way_of(node: Node, platform: str) -> Way:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from bakegen.bake.environment import references_at_bake_time
-from bakegen.build.bake import PLATFORMS, narrowed, published
+from bakegen.build.plan import PLATFORMS, narrowed, published
 from bakegen.docker.buildx import find_buildx, require_buildx, require_daemon
 from bakegen.docker.process import ending_on_signals
 from bakegen.errors import fail
