@@ -109,5 +109,5 @@ def endpoint(host: str, *, tcp: bool = False) -> Iterator[str]:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join(10)
             for process in served:
-                process.terminate()
+                process.kill()  # asked to end, it would wait until nobody speaks
                 process.wait()

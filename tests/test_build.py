@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -21,6 +22,7 @@ from random import Random
 
 import pytest
 from harness import run, tree
+from test_console import on_terminal
 from test_engine import make_project, platforms_of, tags_in
 from test_engine import run as shell
 
@@ -288,8 +290,8 @@ def test_all_records_are_found_however_few_are_listed_at_once(kept: int, nodes: 
         asked += 1
         found: dict[str, list[tuple[Key, BuildRecord]]] = {}
         for key, record in history:
-            duration = record.duration // timedelta(microseconds=1)
-            bounds = [re.fullmatch(r"duration(>=|<)(\d+)us", one) for one in filters]
+            duration = record.duration // timedelta(microseconds=1) * 1000
+            bounds = [re.fullmatch(r"duration([<>])(\d+)ns", one) for one in filters]
             if all(one and (duration < int(one[2])) is (one[1] == "<") for one in bounds):
                 found.setdefault(key[0], []).append((key, record))
         return [one for records in found.values() for one in records[:50]]
@@ -460,6 +462,132 @@ def test_metadata_is_kept_where_asked_and_bake_is_told_more(family: tuple[Path, 
     assert json.loads(nothing_built.stdout)["group"], "the metadata of the build before is no news"
 
 
+QUICK_AND_SLOW = """\
+image: {image}
+variables: {{FAILS: "no"}}
+registries: ["{registry}/{image}"]
+platforms: [{platform}]
+from: "tiny:1"
+template: Dockerfile.j2
+dockerfile: "{{{{ release }}}}/Dockerfile"
+args: {{FAILS: "{{{{ FAILS }}}}"}}
+releases:
+  quick: {{tags: [quick, newest]}}
+  slow: {{tags: [slow]}}
+"""
+
+
+@pytest.fixture
+def quick_and_slow(tmp_path: Path, registry: str) -> tuple[Path, str]:
+    """Two images under a name of their own; the slow one is made by a command that a test chooses."""
+    root = tmp_path / "project"
+    (root / "manifest").mkdir(parents=True)
+    (root / "templates").mkdir()
+    image = f"pair-{uuid.uuid4().hex[:8]}"
+    (root / "manifest" / "app.yml").write_text(QUICK_AND_SLOW.format(image=image, registry=registry, platform=HOST))
+    set_commands(root, "true", "true")
+    return root, image
+
+
+def set_commands(root: Path, quick: str, slow: str) -> None:
+    """Choose the commands that make the images, and let no cache have them."""
+    steps = f'{{% if release == "slow" %}}{slow}{{% else %}}{quick}{{% endif %}} # {uuid.uuid4()}'
+    (root / "templates" / "Dockerfile.j2").write_text(
+        f"FROM {{{{ parent }}}}\nARG FAILS=no\nRUN --network=none {steps}\n"
+    )
+    assert run(root, ["generate"]).code == 0
+
+
+@engine
+def test_two_runs_at_once_tell_their_own_results(quick_and_slow: tuple[Path, str]) -> None:
+    """The same targets, and the slow one fails in one of the runs."""
+    root, image = quick_and_slow
+    set_commands(root, "sleep 1; echo $FAILS", "sleep 3; test $FAILS = no")
+    variable = f"{image.upper().replace('-', '_')}_FAILS"
+    command = [sys.executable, "-m", "bakegen", "build", "--all", "--quiet"]
+    runs = [
+        subprocess.Popen(
+            command, cwd=root, env={**os.environ, variable: fails}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for fails in ("no", "yes", "no")
+    ]  # fmt: skip
+    told = [process.communicate() for process in runs]
+
+    assert [process.returncode for process in runs] == [0, 1, 0], told
+    for printed, problems in told[::2]:
+        rows = [line.split() for line in printed.splitlines()]
+        assert [row[:2] for row in rows[1:]] == [[f"{image}_quick", "built"], [f"{image}_slow", "built"]], problems
+        assert float(rows[2][2]) >= 3
+    failed = {line.split()[0]: line.split()[1] for line in told[1][1].splitlines()[-2:]}
+    assert failed == {f"{image}_quick": "built", f"{image}_slow": "failed"}
+
+
+@engine
+def test_an_interrupt_tells_which_tags_were_pushed(quick_and_slow: tuple[Path, str], registry: str) -> None:
+    root, image = quick_and_slow
+    set_commands(root, "true", "sleep 600")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bakegen", "build", "--all", "--push", "--quiet"],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: tags_in(registry, image) == {"quick", "newest"} or process.poll() is not None)
+    time.sleep(1)  # until BuildKit has written down that it is pushed
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    printed, problems = process.communicate(timeout=60)
+
+    assert (process.returncode, printed) == (128 + signal.SIGINT, "")
+    assert time.monotonic() - began < 10
+    rows = {line.split()[0]: line.split()[1:] for line in problems.splitlines()[-2:]}
+    assert rows[f"{image}_quick"][0] == "pushed"
+    assert rows[f"{image}_quick"][-2:] == [f"{registry}/{image}:quick,", f"{registry}/{image}:newest"]
+    assert rows[f"{image}_slow"][0] == "canceled"
+    assert tags_in(registry, image) == {"quick", "newest"}
+
+
+@engine
+def test_more_builds_than_buildx_lists_are_told(quick_and_slow: tuple[Path, str]) -> None:
+    root, image = quick_and_slow
+    numbers = [str(number) for number in range(51)]
+    (root / "manifest" / "app.yml").write_text(
+        f"image: {image}\nplatforms: [{HOST}]\nfrom: scratch\naxes: {{n: {json.dumps(numbers)}}}\n"
+        'template: Dockerfile.j2\nreleases: {many: {tags: ["{{ n }}"], publish: false}}\n'
+    )
+    (root / "templates" / "Dockerfile.j2").write_text("FROM {{ parent }}\n")
+    assert run(root, ["generate"]).code == 0
+
+    done = bakegen(root, "build", "--all", "--format", "json")
+
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["target"] for row in rows] == [f"{image}_many_n{number}" for number in numbers]
+    assert None not in [row["seconds"] for row in rows]
+
+
+@engine
+@pytest.mark.parametrize("columns", [60, 300])
+def test_the_summary_fits_the_terminal(quick_and_slow: tuple[Path, str], registry: str, columns: int) -> None:
+    root, image = quick_and_slow
+    shown = on_terminal(
+        *(sys.executable, "-m", "bakegen", "-C", str(root), "build", "--all", "--push", "--quiet"), COLUMNS=str(columns)
+    )
+
+    lines = shown.splitlines()
+    assert max(len(line) for line in lines if "sha256:" not in line) <= columns
+    if columns == 60:
+        assert [lines[0], lines[7 if len(lines) == 13 else 8]] == [f"{image}_quick", f"{image}_slow"]
+        assert lines[1] == "  result     pushed"
+        assert f"  tags       {registry}/{image}:quick," in lines
+        assert f"             {registry}/{image}:newest" in lines
+    else:
+        assert lines[0].split()[:2] == ["TARGET", "RESULT"]
+        assert len(lines) == 3
+
+
 def commands() -> Iterator[tuple[int, list[str]]]:
     """The processes of this machine, those in containers included, and their words."""
     for folder in Path("/proc").iterdir():
@@ -471,6 +599,12 @@ def commands() -> Iterator[tuple[int, list[str]]]:
 def processes(word: str) -> list[int]:
     """The processes that run something with `word`."""
     return [number for number, words in commands() if word in words]
+
+
+def bakes(scratch: Path) -> list[int]:
+    """The processes that are a bake whose scratch folders lie in a folder."""
+    mine = [(number, words) for number, words in commands() if any(str(scratch) in word for word in words)]
+    return [number for number, words in mine if words[0].endswith("docker-buildx")]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -503,8 +637,7 @@ class Interrupted:
 
     def plugins(self) -> list[int]:
         """The processes that are bake itself."""
-        mine = [(number, words) for number, words in commands() if any(str(self.scratch) in word for word in words)]
-        return [number for number, words in mine if words[0].endswith("docker-buildx")]
+        return bakes(self.scratch)
 
     def end(self, number: signal.Signals, registry: str, *, to_group: bool = False) -> None:
         """Interrupt it; nothing is left, and nothing comes later."""

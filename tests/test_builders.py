@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from buildkit import endpoint, second_engine
 from harness import Outcome, run
-from test_build import HOST, digest_of
+from test_build import HOST, bakes, digest_of, processes, wait_for
 from test_engine import platforms_of, tags_in
 
 from bakegen.build.builders import choose_builder, compare
@@ -640,6 +642,85 @@ def test_a_remote_buildkit_that_is_silent_is_told_at_once(root: Path) -> None:
     where = "farm0 at tcp://127.0.0.1:1, farm1 at unix:///nowhere/buildkit.sock"
     assert f"docker cannot build here: no answer from {where} [no-docker]" in done.stderr
     assert "waiting for connection" not in done.stderr  # bake would, for twenty seconds, and not say for whom
+
+
+def after_bake(
+    root: Path, scratch: Path, *words: str, then: Callable[[], object] = lambda: None
+) -> tuple[float, str, str]:
+    """Build, and do something once bake runs; return the seconds between bake's end and ours, and what was printed."""
+    scratch.mkdir()
+    command = [sys.executable, "-m", "bakegen", "build", *words]
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    process = subprocess.Popen(
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(lambda: bool(bakes(scratch)) or process.poll() is not None)
+        then()
+        wait_for(lambda: not bakes(scratch), 120)
+        ended = time.monotonic()
+    finally:
+        if bakes(scratch):
+            process.terminate()
+        printed, problems = process.communicate(timeout=60)
+    return time.monotonic() - ended, printed, problems
+
+
+@engine
+def test_a_node_that_dies_while_it_builds_is_named(
+    client: str, root: Path, engines: tuple[str, str], registry: str, tmp_path: Path
+) -> None:
+    image = image_of(root)
+    file = root / "manifest" / "app.yml"
+    file.write_text(file.read_text().replace("other: {from: base,", f'other: {{from: "tiny:1", platforms: [{HOST}],'))
+    sleep = f"{600 + os.getpid() % 100}.{time.monotonic_ns()}"
+    (root / "templates" / "Dockerfile.j2").write_text(
+        f'{TEMPLATE}RUN --network=none {{% if release == "other" %}}true{{% else %}}sleep {sleep}{{% endif %}}\n'
+    )
+    with endpoint(engines[0]) as near, contextlib.ExitStack() as far:
+        at = far.enter_context(endpoint(engines[1]))
+        nodes = [
+            {"platforms": ["linux/amd64", "linux/arm64"], "endpoint": near},
+            {"platforms": ["linux/ppc64le"], "endpoint": at},
+        ]
+        set_builders(root, {"farm": {"driver": "remote", "nodes": nodes}})
+        assert run(root, ["generate"]).code == 0
+        create(root)
+
+        def die() -> None:
+            wait_for(lambda: len(processes(sleep)) >= 3, 120)
+            wait_for(lambda: tags_in(registry, image) == {"other"}, 120)
+            time.sleep(1)  # until BuildKit has written down that it is pushed
+            far.close()
+
+        seconds, printed, problems = after_bake(root, tmp_path / "scratch", "--all", "--push", "--quiet", then=die)
+
+    assert printed == ""
+    assert seconds < 10, "buildx would wait twenty seconds for it"
+    rows = {line.split()[0]: line.split()[1] for line in problems.splitlines()[-2:]}
+    if client == "newest":
+        assert f"farm1 at {at} does not answer: what it has built is unknown" in problems
+        assert rows == {f"{image}_runtime": "unknown", f"{image}_other": "pushed"}
+    else:
+        assert rows == {f"{image}_runtime": "unknown", f"{image}_other": "unknown"}
+
+
+@engine
+@pytest.mark.usefixtures("client")
+def test_a_node_that_is_not_needed_may_be_down(root: Path, registry: str, tmp_path: Path) -> None:
+    """What takes the rest of the platforms has nothing to do where all are another's."""
+    with endpoint(os.environ["DOCKER_HOST"]) as near:
+        nodes = [{"platforms": [HOST], "endpoint": near}, {"endpoint": "unix:///nowhere/buildkit.sock"}]
+        set_builders(root, {"farm": {"driver": "remote", "nodes": nodes}})
+        create(root)
+
+        seconds, printed, problems = after_bake(root, tmp_path / "scratch", "runtime", "--push", "--platform", HOST)
+
+        assert printed.splitlines()[1].split()[:2] == [f"{image_of(root)}_runtime", "pushed"], problems
+        assert seconds < 10, "buildx would wait twenty seconds for it"
+        assert tags_in(registry, image_of(root)) == {"1.0", "latest"}
+        refused = bakegen(root, "build", "runtime", "--push")
+        assert "no answer from farm1 at unix:///nowhere/buildkit.sock [no-docker]" in refused.stderr
 
 
 @engine

@@ -152,7 +152,8 @@ def list_records(
     missing = set(wanted)
     if not missing:
         return
-    bounds = [*([f"duration>={low}us"] if low else []), *([f"duration<{high}us"] if high else [])]
+    # buildx reads `>=` as `=`; times are in nanoseconds.
+    bounds = [*([f"duration>{low * 1000 - 1}ns"] if low else []), *([f"duration<{high * 1000}ns"] if high else [])]
     found = page([*filters, *bounds])
     yield from found
     missing -= {key for key, _ in found}
