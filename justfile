@@ -23,10 +23,11 @@ lint:
     ruff format --check .
     ruff check .
     mypy
+    shellcheck .ci/engine .ci/run
 
 # the tests; arguments go to pytest
 test *args:
-    pytest -n auto {{ args }}
+    pytest -n auto --dist worksteal {{ args }}
 
 # everything that must hold before a commit lands
 check: lint self test

@@ -36,7 +36,7 @@ from bakegen.commands import list as listing
 from bakegen.commands import test as testing
 from bakegen.commands.options import Command
 from bakegen.commands.selection import SELECTING
-from bakegen.console import be_quiet, count, problem_text, warn
+from bakegen.console import be_quiet, show_problems, warn
 from bakegen.errors import BakegenError
 
 
@@ -111,9 +111,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         app(argv, prog_name="bakegen")
     except BakegenError as error:
-        warn("\n\n".join(map(problem_text, error.problems)))
-        if len(error.problems) > 1:
-            warn(count(len(error.problems), "problem"))
+        show_problems(error.problems)
         sys.exit(1)
     except Exception:  # noqa: BLE001 - whatever arrives here is our mistake, and the user must be told so
         import platform

@@ -1,6 +1,8 @@
-"""What a user sees: data goes to stdout, raw; talk goes to stderr, and `--quiet` silences it.
+"""What a user sees: results go to stdout; talk goes to stderr, and `--quiet` silences it.
 
-Colours are for terminals only, and for those who did not set NO_COLOR (https://no-color.org).
+Nothing that is shown can steer a terminal: in talk, whatever cannot be seen is spelt out, and so it is in results that
+a terminal shows. Results that a program reads stay as they are. Colours are for terminals only, and for those who did
+not set NO_COLOR (https://no-color.org).
 """
 
 from __future__ import annotations
@@ -10,18 +12,19 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import typer
 
-from bakegen.errors import Problem, fail, format_problem
+from bakegen.errors import Problem, fail, format_problem, printable
 
-_MARKS = {  # what a line of a problem begins with -> its colour
-    re.compile(r"^( *\| +)(\^~*)$", re.MULTILINE): typer.colors.RED,
-    re.compile(r"^(  = )(help:)", re.MULTILINE): typer.colors.GREEN,
-}
+Colours = Mapping[str, str]  # a pattern with one group -> the colour of that group
+
+_NONE: Colours = MappingProxyType({})
+_MARKS: Colours = {r"^ *\| +(\^~*)$": typer.colors.RED, r"^  = (help:)": typer.colors.GREEN}
 
 
 class _Manner:
@@ -43,28 +46,40 @@ def is_quiet() -> bool:
 def say(text: str) -> None:
     """Tell how things go."""
     if not _Manner.quiet:
-        typer.echo(text, err=True)
+        warn(text)
 
 
 def warn(text: str) -> None:
     """Tell what even the quiet must know."""
-    typer.echo(text, err=True)
+    typer.echo(_visible(text), err=True)
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Print data as lines; raises `BakegenError` if they cannot be written."""
+def show_problems(problems: Sequence[Problem]) -> None:
+    """Tell what is wrong."""
+    texts = []
+    for problem in problems:
+        first, newline, rest = format_problem(problem).partition("\n")
+        if _shows_colours(sys.stderr):
+            first = typer.style(first, bold=True)
+        texts.append(first + newline + "\n".join(_coloured(line, _MARKS, sys.stderr) for line in rest.split("\n")))
+    typer.echo("\n\n".join(texts), err=True)
+    if len(problems) > 1:
+        warn(count(len(problems), "problem"))
+
+
+def print_lines(lines: Iterable[str], colours: Colours = _NONE) -> None:
+    """Print a result as lines; raises `BakegenError` if they cannot be written."""
+    if sys.stdout and sys.stdout.isatty():
+        lines = (_coloured(_visible(line), colours, sys.stdout) for line in lines)
     _print("".join(f"{line}\n" for line in lines))
 
 
 def print_json(data: Any) -> None:
-    """Print data as JSON; raises `BakegenError` if it cannot be written."""
+    """Print a result as JSON; raises `BakegenError` if it cannot be written."""
     is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf") if sys.stdout else True
-    _print(json.dumps(data, indent=2, ensure_ascii=not is_unicode) + "\n")
-
-
-def coloured(text: str, colour: str, stream: TextIO) -> str:
-    """Return `text` in a colour if the stream shows colours."""
-    return typer.style(text, fg=colour) if _shows_colours(stream) else text
+    text = json.dumps(data, indent=2, ensure_ascii=not is_unicode)
+    unseen = {c for c in set(text) if not c.isprintable() and c != "\n"}  # JSON itself spells out only U+0000 to U+001F
+    _print(text.translate({ord(c): json.dumps(c)[1:-1] for c in unseen}) + "\n")
 
 
 def count(number: int, noun: str) -> str:
@@ -74,17 +89,6 @@ def count(number: int, noun: str) -> str:
     ('1 file', '2 files')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def problem_text(problem: Problem) -> str:
-    """Return a problem as stderr shows it."""
-    text = format_problem(problem)
-    if not _shows_colours(sys.stderr):
-        return text
-    first, newline, rest = text.partition("\n")
-    for mark, colour in _MARKS.items():
-        rest = mark.sub(rf"\1{typer.style('@', fg=colour)}".replace("@", r"\2"), rest)
-    return typer.style(first, bold=True) + newline + rest
 
 
 @contextmanager
@@ -99,7 +103,7 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
         return
     width = shutil.get_terminal_size().columns - 1
     try:
-        yield lambda step: _show_line(f"[{next(numbers)}/{total}] {step}"[:width])
+        yield lambda step: _show_line(printable(f"[{next(numbers)}/{total}] {step}")[:width])
     finally:
         _show_line("")
 
@@ -108,6 +112,19 @@ def _show_line(text: str) -> None:
     if not _Manner.quiet:
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
+
+
+def _visible(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _coloured(line: str, colours: Colours, stream: TextIO) -> str:
+    if _shows_colours(stream):
+        for pattern, colour in colours.items():
+            if found := re.search(pattern, line):
+                start, end = found.span(1)
+                line = line[:start] + typer.style(found[1], fg=colour) + line[end:]
+    return line
 
 
 def _shows_colours(stream: TextIO) -> bool:

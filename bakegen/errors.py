@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 from unicodedata import combining, east_asian_width
 
 # Every kind of problem. docs/errors.md explains each; tests/errors has an example of each.
@@ -21,10 +20,10 @@ Code = Literal[
     "ambiguous-scalar",
     "bake-mismatch",
     "bake-unreadable",
-    "broken-records",
     "builder-mismatch",
     "cache-collision",
     "cannot-write",
+    "computed-name",
     "control-character",
     "definition-loop",
     "docker-config",
@@ -35,6 +34,7 @@ Code = Literal[
     "empty-file",
     "empty-release",
     "empty-selection",
+    "empty-text",
     "empty-value",
     "env-syntax",
     "failing-registry",
@@ -61,6 +61,7 @@ Code = Literal[
     "no-checks",
     "no-credentials",
     "no-docker",
+    "no-effect",
     "no-login",
     "no-manifests",
     "no-platform",
@@ -90,6 +91,7 @@ Code = Literal[
     "template-syntax",
     "too-expensive",
     "too-large",
+    "too-many-targets",
     "uncovered-platform",
     "undeclared-parent",
     "undefined-name",
@@ -102,6 +104,7 @@ Code = Literal[
     "unknown-registry",
     "unknown-release",
     "unknown-selector",
+    "unknown-tag",
     "unknown-value",
     "unlisted-platform",
     "unordered-values",
@@ -131,7 +134,7 @@ class Position:
     column: int = 0
 
     def __str__(self) -> str:
-        parts = [self.file]
+        parts = [printable(self.file)]
         if self.line:
             parts.append(str(self.line))
             if self.column:
@@ -165,7 +168,9 @@ class BakegenError(Exception):
         for problem in problems:
             unique.setdefault((problem.position, problem.code, problem.message), problem)
         self.problems: tuple[Problem, ...] = tuple(sorted(unique.values(), key=lambda p: p.sort_key))
-        super().__init__("\n".join(f"{p.position or 'bakegen'}: {p.message} [{p.code}]" for p in self.problems))
+        super().__init__(
+            "\n".join(f"{p.position or 'bakegen'}: {printable(p.message)} [{p.code}]" for p in self.problems)
+        )
 
 
 class MisuseError(Exception):
@@ -185,14 +190,19 @@ class Collector:
         """Keep a problem, unless one of its code is kept at its place."""
         self._found.setdefault((problem.position, problem.code), problem)
 
-    @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Go on after a mistake: its problems are kept, and what was being made is left out."""
-        try:
-            yield
-        except BakegenError as error:
-            for problem in error.problems:
-                self.keep(problem)
+    def collecting(self) -> Collector:
+        """Go on after a mistake in a `with` block: its problems are kept, and what was being made is left out."""
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, BakegenError):
+            return False
+        for problem in error.problems:
+            self.keep(problem)
+        return True
 
     def stop_if_any(self) -> None:
         """Raise `BakegenError` with all that is kept."""
@@ -243,7 +253,17 @@ def narrowed(problem: Problem, *patterns: str) -> Problem:
 
 
 def printable(text: str) -> str:
-    """Return `text` with control characters spelt as escapes, so that no input can steer the user's terminal."""
+    r"""Return one line of text with every character spelt out that is not seen, or changes how others are seen.
+
+    No name and no value may steer a terminal (ESC, U+009B), turn text around (U+202E, U+2066) or hide in it (U+200B).
+    They are what Unicode counts as "other" or "separator", but for space and tab:
+    https://docs.python.org/3/library/stdtypes.html#str.isprintable
+
+    >>> printable("a\x1b[31m b\u202e")
+    'a\\x1b[31m b\\u202e'
+    """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -251,6 +271,18 @@ def line_at(text: str, number: int) -> str:
     """Return a line by its number from 1, or an empty string. Lines end where Docker and Jinja end them: at a newline."""
     lines = text.split("\n")
     return lines[number - 1].removesuffix("\r") if 0 < number <= len(lines) else ""
+
+
+_REMEDIES: dict[Code, str] = {  # where nothing more particular can be said
+    "absent-target": "remove what excludes it, or choose another target: `bakegen list`",
+    "duplicate-item": "remove one of them",
+    "template-failed": "mend the expression; docs/templates.md lists what expressions can do",
+    "undefined-name": "docs/templates.md lists the names that there are",
+    "unknown-tag": "`bakegen list tags` shows every tag",
+    "unreadable-file": "make it a plain file that can be read",
+    "unsafe-expression": "expressions compute text from names, filters and tests; they reach nothing of Python",
+    "unsafe-path": "write a relative path that stays inside, with `/` and without `..`; links must not lead out",
+}
 
 
 def format_problem(problem: Problem) -> str:
@@ -264,8 +296,8 @@ def format_problem(problem: Problem) -> str:
         lines += [f"{gutter} |", f"{number} | {shown}"]
         if problem.position.column:
             lines.append(f"{gutter} | {mark}")
-    if problem.hint:
-        lines.append(f"  = help: {printable(problem.hint)}")
+    if hint := problem.hint or _REMEDIES.get(problem.code, ""):
+        lines.append(f"  = help: {printable(hint)}")
     return "\n".join(lines)
 
 

@@ -10,8 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bakegen.output import cache
-from bakegen.output import write as output
+from bakegen.output import last_run
+from bakegen.output.compare import Changes, compare, made_before
+from bakegen.output.diff import unified_diff
+from bakegen.output.files import OutputFile
+from bakegen.output.lock import lock
+from bakegen.output.write import replace_file, write
 
 if TYPE_CHECKING:  # what renders is loaded only if there is something to do
     from bakegen.project import Project
@@ -35,26 +39,26 @@ class Run:
         return not (self.images or self.parts or self.save_metadata or self.version is not None)
 
 
-def carry_out(root: Path, run: Run, waiting: Callable[[], None]) -> tuple[output.Changes, Sequence[str]]:
+def carry_out(root: Path, run: Run, waiting: Callable[[], None]) -> tuple[Changes, Sequence[str]]:
     """Write what is to be, or compare; return the changes, and their diff if nothing is written.
 
     `waiting` is called if another run is at work. Raises `BakegenError` with every problem found; then nothing is written.
     """
-    with output.lock(root, waiting=waiting):
-        inputs = cache.fingerprint(root) if run.is_plain else ""
-        if settled := cache.recall(root, inputs):
-            return output.Changes(unchanged=settled), ()
+    with lock(root, waiting=waiting):
+        inputs = last_run.fingerprint(root) if run.is_plain else ""
+        if settled := last_run.recall(root, inputs):
+            return Changes(unchanged=settled), ()
         return _render(root, inputs, run)
 
 
-def _render(root: Path, inputs: str, run: Run) -> tuple[output.Changes, Sequence[str]]:
+def _render(root: Path, inputs: str, run: Run) -> tuple[Changes, Sequence[str]]:
     from bakegen.project import load_project
     from bakegen.render.files import render
     from bakegen.render.metadata import metadata, metadata_paths
     from bakegen.render.parts import PARTS, Extent
 
     project = load_project(root)
-    manifests: dict[str, output.OutputFile] = {}
+    manifests: dict[str, OutputFile] = {}
     chosen = [manifest.image for manifest in project.graph.restrict(run.images)]
     if run.version is not None:
         project, manifests = _with_version(project, chosen, run.version)
@@ -62,23 +66,21 @@ def _render(root: Path, inputs: str, run: Run) -> tuple[output.Changes, Sequence
     asked = {path for image in chosen for path in metadata_paths(image)}
     also = frozenset(asked if run.save_metadata else ())
     extent = Extent(run.images, frozenset(run.parts or PARTS), also)
-    files = {**rendering.files, **metadata(project, rendering, also or output.made_before(root, asked))}
+    files = {**rendering.files, **metadata(project, rendering, also or made_before(root, asked))}
     wanted = {path: file for path, file in files.items() if extent(path)}
     if run.writes:
-        changes = output.write(root, wanted, extent, force=run.force)
+        changes = write(root, wanted, extent, force=run.force)
         for path, file in manifests.items():
-            output.replace_file(root, path, file.content)
+            replace_file(root, path, file.content)
     else:
-        changes = output.compare(root, wanted, extent)
+        changes = compare(root, wanted, extent)
     changes = replace(changes, changed=tuple(sorted((*changes.changed, *manifests))))
     if run.is_plain and (run.writes or not changes.drifted):
-        cache.remember(root, inputs, rendering.looked, wanted)
-    return changes, () if run.writes else tuple(output.unified_diff(root, {**wanted, **manifests}, changes))
+        last_run.remember(root, inputs, rendering.looked, wanted)
+    return changes, () if run.writes else tuple(unified_diff(root, {**wanted, **manifests}, changes))
 
 
-def _with_version(
-    project: Project, images: Sequence[str], version: str
-) -> tuple[Project, dict[str, output.OutputFile]]:
+def _with_version(project: Project, images: Sequence[str], version: str) -> tuple[Project, dict[str, OutputFile]]:
     """Return a project as it is with another VERSION, and the manifests to be rewritten for that."""
     from bakegen.manifest.version import check_version, rewritten, with_version
     from bakegen.project import load_project
@@ -89,7 +91,5 @@ def _with_version(
         project.root, lambda manifest: with_version(manifest, version) if manifest.image in images else manifest
     )
     return adapted, {
-        path: output.OutputFile(content)
-        for path, content in new.items()
-        if content != (project.root / path).read_bytes()
+        path: OutputFile(content) for path, content in new.items() if content != (project.root / path).read_bytes()
     }

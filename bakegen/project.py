@@ -6,62 +6,62 @@ In: a folder. Out: a `Project` with the graph of everything its manifests declar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
 from bakegen.errors import BakegenError, Position, Problem, fail
-from bakegen.expressions.evaluate import Evaluator
-from bakegen.graph.expand import Expansion, expand
+from bakegen.expressions.sandbox import Evaluator
+from bakegen.graph.expand import MAX_TARGETS, Expansion, expand
 from bakegen.graph.graph import Graph
 from bakegen.graph.link import build_graph
 from bakegen.manifest.load import load_manifest, mentioned_files
 from bakegen.manifest.model import Manifest
-from bakegen.source.paths import MANIFESTS, TEMPLATES, leaves, path_mistake, relative
+from bakegen.source.inputs import InputError, files_below, list_input, read_input
+from bakegen.source.paths import MANIFESTS, TEMPLATES, path_mistake
 from bakegen.source.resources import BAKE_TEMPLATE, resource
-from bakegen.source.yaml import Source, load_source, read_text
+from bakegen.source.yaml import Source, decoded, load_source
 
 
 class TemplateLoader(BaseLoader):
-    """Finds templates in the project first, then among those that the package brings; never outside of either."""
+    """Finds templates in the project first, then among those that the package brings; never outside of either.
+
+    What messages call a template is its path from the root, or `bakegen:NAME` if the package brings it. Jinja takes
+    that for its file name, so tracebacks show it as well.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.shown: dict[str, str] = {}  # file name as Python's tracebacks know it -> as messages show it
+        self.shown: dict[str, str] = {}  # of all that were used: what messages call them
+        self.texts: dict[str, str] = {}  # and what they hold, by that
 
     def get_source(self, _environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         """Return text and file of a template; raises TemplateNotFound or `BakegenError`."""
-        file = self.find(template)
-        if file is None:
-            place = f"{TEMPLATES}/{template}"
-            if not path_mistake(template) and (self.root / place).is_file():
-                raise fail("unsafe-path", "is a link that leads out of the project", position=Position(place))
-            raise TemplateNotFound(template)
-        shown = relative(file, self.root) if file.is_relative_to(self.root) else f"bakegen:{template}"
-        text = read_text(file, shown)
-        self.shown[str(file)] = shown
-        return text, str(file), lambda: True
-
-    def find(self, template: str) -> Path | None:
-        """Return the file of a template, None if there is none."""
         if path_mistake(template):
-            return None
-        at_top = template == BAKE_TEMPLATE
-        for folder in (self.root, resource("")) if at_top else (self.root / TEMPLATES, resource(TEMPLATES)):
-            file = folder / template
-            if file.is_file() and not leaves(folder, file):
-                return file
-        return None
+            raise TemplateNotFound(template)
+        start = BAKE_TEMPLATE if template == BAKE_TEMPLATE else TEMPLATES
+        path = template if template == BAKE_TEMPLATE else f"{TEMPLATES}/{template}"
+        for root, shown in ((self.root, path), (resource(start).parent, f"bakegen:{template}")):
+            try:
+                content, _ = read_input(root, path)
+            except InputError as error:
+                if error.code == "missing-file":
+                    continue
+                raise error.at(Position(shown)) from error
+            self.shown[template] = shown
+            self.texts[shown] = decoded(content, shown)
+            return self.texts[shown], shown, lambda: True
+        raise TemplateNotFound(template)
 
     def list_templates(self) -> list[str]:
         """Return the names of all templates that can be found."""
-        return sorted(
-            file.relative_to(folder).as_posix()
-            for folder in (self.root / TEMPLATES, resource(TEMPLATES))
-            for file in folder.rglob("*")
-            if file.is_file()
-        )
+        found: set[str] = set()
+        for root in (self.root, resource(TEMPLATES).parent):
+            with suppress(InputError):
+                found.update(files_below(root, TEMPLATES))
+        return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,11 @@ def load_project(root: Path, adapt: Callable[[Manifest], Manifest] = lambda mani
     `adapt` may change a manifest once it is read.
     """
     folder = root / MANIFESTS
-    files = sorted(
-        file for file in folder.iterdir() if file.suffix in {".yml", ".yaml"} and not file.name.startswith(".")
-    )
+    try:
+        names = list_input(root, MANIFESTS)
+    except InputError as error:
+        raise error.at(Position(MANIFESTS)) from error
+    files = [folder / name for name in names if name.endswith((".yml", ".yaml")) and not name.startswith(".")]
     if not files:
         raise _no_manifests(folder)
     loader = TemplateLoader(root)
@@ -93,38 +95,60 @@ def load_project(root: Path, adapt: Callable[[Manifest], Manifest] = lambda mani
     unread: dict[Path, BakegenError] = {}
     for file in files:
         try:
-            sources[file] = _load(file, root)
+            sources[file] = load_source(root, f"{MANIFESTS}/{file.name}")
         except BakegenError as error:
             unread[file] = error
     parts = _parts(sources, folder)
     for file, failure in unread.items():
         if file not in parts:  # whoever mentions it says so
             problems += failure.problems
+
+    def dockerfile_text(path: str) -> str | None:
+        found = read_dockerfile(root, path)
+        return decoded(found[0], path) if found else None
+
     with evaluator.limits:
         for file in _manifests(sources, parts, complete=not problems):
             try:
                 expansions.append(expand(adapt(load_manifest(file, root, sources[file])), evaluator))
             except BakegenError as error:
                 problems += error.problems
+            if sum(len(expansion.drafts) for expansion in expansions) > MAX_TARGETS:
+                raise _too_many(expansions[-1].manifest)
         if problems:
             raise BakegenError(problems)
         if not expansions:
             raise _no_manifests(folder)
-        graph = build_graph(expansions)
+        graph = build_graph(expansions, dockerfile_text)
     return Project(root, graph, evaluator, loader)
+
+
+def read_dockerfile(root: Path, path: str) -> tuple[bytes, bool] | None:
+    """Return the content of a Dockerfile of the project and whether it is executable, None if there is none.
+
+    Raises `BakegenError` if it cannot be read.
+    """
+    try:
+        return read_input(root, path)
+    except InputError as error:
+        if error.code == "missing-file":
+            return None
+        raise error.at(Position(path)) from error
+
+
+def _too_many(manifest: Manifest) -> BakegenError:
+    return manifest.source.failure(
+        "too-many-targets",
+        f"with this manifest, the project has more than {MAX_TARGETS:,} targets",
+        ("image",),
+        hint="bake would need minutes to read as many: split the project, or let releases span fewer axes",
+    )
 
 
 def _no_manifests(folder: Path) -> BakegenError:
     return fail(
         "no-manifests", f"there is no manifest in {folder}", hint=f"`bakegen init IMAGE` writes {MANIFESTS}/IMAGE.yml"
     )
-
-
-def _load(file: Path, root: Path) -> Source:
-    name = relative(file, root)
-    if leaves(root, file):
-        raise fail("unsafe-path", "is a link that leads out of the project", position=Position(name))
-    return load_source(file, name)
 
 
 def _parts(sources: Mapping[Path, Source], folder: Path) -> set[Path]:

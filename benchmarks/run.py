@@ -139,8 +139,8 @@ STAGES = (
     ("bakegen.render.files", "check_dockerfile", "check Dockerfiles"),
     ("bakegen.render.files", "_Renderer.bake_file", "bake"),
     ("bakegen.output.write", "write", "output"),
-    ("bakegen.output.cache", "fingerprint", "remember"),
-    ("bakegen.output.cache", "remember", "remember"),
+    ("bakegen.output.last_run", "fingerprint", "remember"),
+    ("bakegen.output.last_run", "remember", "remember"),
 )
 
 

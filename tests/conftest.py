@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 from registries import GuardedRegistry, guarded
 from world import World, world
 
@@ -26,6 +28,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("BUILDX_CONFIG", str(tmp_path_factory.mktemp("buildx")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_made_once() -> Iterator[None]:
+    """Let typer make the commands from their signatures once, not again in each of thousands of calls of `main`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.main.get_command", functools.cache(typer.main.get_command))
         yield
 
 
@@ -82,9 +92,12 @@ def from_engine(variable: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def oldest_buildx() -> Path:
-    """The oldest buildx that must read a bake file as we mean it."""
-    return Path(from_engine("BAKEGEN_BUILDX_OLDEST"))
+def oldest_buildx(newest_buildx: Path) -> Path:
+    """The oldest buildx that must read a bake file as we mean it; one suite of Debian has it, or nobody."""
+    assert newest_buildx
+    if "BAKEGEN_BUILDX_OLDEST" not in os.environ:
+        pytest.skip("the mirror could not give the oldest buildx: see what `.ci/engine up` said")
+    return Path(os.environ["BAKEGEN_BUILDX_OLDEST"])
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bakegen.manifest.schema import manifest_schema
+from bakegen.source.resources import schema_of
 from bakegen.spec.bake_attributes import ATTRIBUTES
 from bakegen.spec.platforms import KNOWN
 
@@ -30,6 +30,8 @@ _TYPES = {
 _PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./*=() +@'-]|:(?=\S))*(?<! )")  # what YAML reads as itself, unquoted
 _WORDS = frozenset("true false null yes no on off y n".split())
 _KINDS = {
+    "tag": "a tag",
+    "entry": "a text",
     "variable": "a variable",
     "registry": "a registry",
     "builder": "a builder",
@@ -49,7 +51,7 @@ def resolved(schema: Schema) -> Schema:
     """Return a schema, or the one that it refers to."""
     if "$ref" not in schema:
         return schema
-    found: Schema = manifest_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    found: Schema = schema_of("manifest")["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     return found
 
 
@@ -87,7 +89,7 @@ def example_of(key: str, value: Any) -> str:
 
 def reference() -> str:
     """Return the whole reference."""
-    schema = manifest_schema()
+    schema = schema_of("manifest")
     top: Schema = schema["properties"]
     release: Schema = schema["$defs"]["release"]["properties"]
     settings = {key: part for key, part in top.items() if part == release.get(key)}

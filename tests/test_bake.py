@@ -23,8 +23,8 @@ from bakegen.bake.reading import Reading
 from bakegen.bake.verify import _attributes, judge, needed_buildx
 from bakegen.docker.buildx import Buildx
 from bakegen.errors import BakegenError
-from bakegen.expressions.evaluate import Scope
-from bakegen.expressions.text import replace_references
+from bakegen.expressions.scope import Scope
+from bakegen.expressions.text import Text, Variable
 from bakegen.graph.graph import Graph
 from bakegen.project import Project, load_project
 from bakegen.source.resources import BAKE_TEMPLATE
@@ -51,7 +51,7 @@ def readers(buildx: Buildx, graph: Graph, asked: str = "") -> Sequence[Reader]:
     """Both ways to read the bake file of a graph; buildx 0.13 refuses to read groups that are empty."""
     groups = [group.name for group in graph.groups if any(fits(graph, name, asked) for name in group.members)]
     names = Names(groups, [name for name in graph.targets if fits(graph, name, asked)])
-    targets = [_attributes(graph, target) for target in graph.targets.values()]
+    targets = [_attributes(target) for target in graph.targets.values()]
     return (
         lambda content, environment: read_with_buildx(buildx, content, names, targets=targets, environment=environment),
         read_with_hcl2,
@@ -141,8 +141,8 @@ def test_the_repository_is_overridden_by_environment_variables(buildx: Buildx) -
         assert members
         for name in members:
             target = graph.targets[name]
-            tags = [replace_references(tag, lambda variable: "9.9" if variable == "VERSION" else "") for tag in target.tags]  # fmt: skip
-            images = {repository.rsplit("/", 1)[-1] for repository in target.repositories}
+            tags = [tag.replaced(lambda _: "9.9") for tag in target.tags]
+            images = {repository.with_defaults().rsplit("/", 1)[-1] for repository in target.repositories}
             attributes = reading.targets[name]
             assert attributes["platforms"] == ("linux/arm64",)
             if target.image == "bento-server":
@@ -305,25 +305,36 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-NAMES = {"VERSION": "APP_VERSION", "OTHER": "APP_OTHER"}
+VARIABLES = {name: Variable(name, f"APP_{name}", "") for name in ("VERSION", "OTHER")}
+
+
+def marked(text: str) -> Text:
+    """Text with variables, from the way `texts` writes them."""
+    return Text.joined(
+        VARIABLES[part] if index % 2 else part for index, part in enumerate(re.split("\0(\\w+)\0", text))
+    )
+
+
+def all_marked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {marked(key): marked(item) for key, item in value.items()}
+    return [marked(item) for item in value]
 
 
 def text_file(attributes: Mapping[str, Any], defaults: Mapping[str, str]) -> bytes:
-    variables = [
-        f'variable "{NAMES[name]}" {{\n  default = {hcl.quoted(text, {})}\n}}\n' for name, text in defaults.items()
-    ]
-    lines = [f"  {name} = {hcl.write(value, NAMES, indent=2)}\n" for name, value in attributes.items()]
+    variables = [f'variable "APP_{name}" {{\n  default = {hcl.quoted(text)}\n}}\n' for name, text in defaults.items()]
+    lines = [f"  {name} = {hcl.write(all_marked(value), indent=2)}\n" for name, value in attributes.items()]
     return "".join([*variables, 'target "t" {\n', *lines, "}\n"]).encode()
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     values=st.lists(texts(), max_size=40),
-    defaults=st.fixed_dictionaries(dict.fromkeys(NAMES, texts().map(lambda text: text.replace("\0", "")))),
+    defaults=st.fixed_dictionaries(dict.fromkeys(VARIABLES, texts().map(lambda text: text.replace("\0", "")))),
 )
 def test_text_comes_back_from_bake_as_it_was(buildx: Buildx, values: list[str], defaults: dict[str, str]) -> None:
     def resolved(text: str) -> str:
-        return nfc(replace_references(text, lambda name: nfc(defaults[name])))
+        return nfc(marked(text).replaced(lambda variable: nfc(defaults[variable.name])))
 
     attributes: dict[str, Any] = {
         "args": {f"A{index}": text for index, text in enumerate(values)},
@@ -356,7 +367,7 @@ def test_text_comes_back_from_bake_as_it_was(buildx: Buildx, values: list[str], 
     ],
 )
 def test_text_is_written_as_plainly_as_can_be(text: str, written: str) -> None:
-    assert hcl.write(text, NAMES) == written
+    assert hcl.write(marked(text)) == written
 
 
 # ---- Any project

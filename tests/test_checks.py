@@ -16,7 +16,6 @@ from harness import run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bakegen.bake.environment import references_at_bake_time
 from bakegen.docker.buildx import Buildx
 from bakegen.expressions.limits import Limits
 from bakegen.project import Project, load_project
@@ -130,12 +129,11 @@ def test_references_are_those_that_bake_reads(
         check=True,
     )
     read = json.loads(done.stdout)["target"]
-    variables = project.graph.manifest("app").variables
 
     published = [target for target in project.graph.targets.values() if target.publish]
     assert len(published) == 4
     for target in published:
-        assert list(references_at_bake_time(target, variables, environment)) == read[target.name]["tags"]
+        assert list(target.references_in(environment)) == read[target.name]["tags"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a user sees: colours and moving lines on terminals only, talk that `--quiet` silences, data that stays raw."""
+"""What a user sees: colours and moving lines on terminals only, talk that `--quiet` silences, nothing that hides."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from harness import run
+
+from bakegen.console import print_json, say, show_problems, warn
+from bakegen.errors import BakegenError, Position, Problem, printable
+from bakegen.views.listing import table
 
 TESTS = Path(__file__).parent
 TEN_LINES = TESTS / "cases" / "ten-lines"
@@ -164,3 +169,104 @@ def test_a_locale_without_the_characters_gets_them_spelt_out(words: list[str]) -
     assert "caf\\u00e9" in done.stdout if "json" in words else "caf\\xe9" in done.stdout
     if "json" in words:
         assert "café" in json.loads(done.stdout)[1]["message"]
+
+
+# --- characters that steer a terminal, turn text around or hide ---
+
+STEERING = "\x1b[2J\x9b1m\u202egnp\u2066\u200b\ufeff"
+SPELT = r"\x1b[2J\x9b1m\u202egnp\u2066\u200b\ufeff"
+RAW = set(STEERING) - set("[2J1mgnp")
+UNSEEN = "\x9b1m\u202egnp\u2066\u200b"  # of these, those that values may hold
+UNSEEN_SPELT = r"\x9b1m\u202egnp\u2066\u200b"
+
+
+@pytest.fixture
+def unseen(tmp_path: Path) -> Path:
+    """A project whose label and build arg hold characters that cannot be seen."""
+    root = tmp_path / "unseen"
+    (root / "manifest").mkdir(parents=True)
+    (root / "templates").mkdir()
+    (root / "manifest" / "app.yml").write_text(
+        "image: app\nplatforms: [linux/amd64]\nregistries: [ghcr.io/acme/app]\nfrom: debian:12\ntags: [latest]\n"
+        f"labels: {{note: {json.dumps(UNSEEN)}}}\nargs: {{NOTE: {json.dumps(UNSEEN)}}}\n"
+    )
+    (root / "templates" / "app.Dockerfile.j2").write_text("FROM {{ parent }}\nARG NOTE\n")
+    return root
+
+
+def test_a_line_of_text_shows_what_cannot_be_seen() -> None:
+    assert printable(STEERING) == SPELT
+    assert printable("plain, café, 日本, 🐳, e\u0301\tand tabs") == "plain, café, 日本, 🐳, e\u0301\tand tabs"
+    assert printable("a\u00a0b\u2028c\ud800") == r"a\xa0b\u2028c\ud800"
+
+
+def test_a_problem_shows_what_cannot_be_seen_in_its_place_its_message_its_line_and_its_hint(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = Position(f"manifest/{STEERING}.yml", 1, 1)
+    problem = Problem(code="wrong-value", message=STEERING, position=place, source=STEERING, hint=STEERING)
+    show_problems([problem])
+    said = capsys.readouterr().err
+
+    assert said.count(SPELT) == 4
+    assert not RAW & set(said)
+    assert not RAW & set(str(BakegenError([problem])))
+
+
+@pytest.mark.parametrize("talk", [say, warn])
+def test_talk_shows_what_cannot_be_seen(talk: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
+    talk(f"a {STEERING}\nb")
+
+    assert capsys.readouterr().err == f"a {SPELT}\nb\n"
+
+
+def test_progress_shows_what_cannot_be_seen() -> None:
+    script = f"from bakegen.console import progress\nwith progress(1) as done:\n    done({STEERING!r})\n"
+    shown = on_terminal(sys.executable, "-c", script).replace("\r\x1b[K", "")
+
+    assert shown == f"[1/1] {SPELT}"
+
+
+def test_a_table_shows_what_cannot_be_seen() -> None:
+    assert table([{"name": STEERING, "size": 1}], ("name", "size")) == [
+        f"NAME{' ' * (len(SPELT) - 4)}  SIZE",
+        f"{SPELT}  1",
+    ]
+
+
+def test_json_keeps_what_cannot_be_seen_but_spells_it_out(capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"name": STEERING, "more": ["\U000e0041", "café 🐳"]}
+    print_json(data)
+    printed = capsys.readouterr().out
+
+    assert json.loads(printed) == data
+    assert not RAW & set(printed)
+    assert "café 🐳" in printed
+    assert r"\udb40\udc41" in printed
+
+
+@pytest.mark.parametrize(
+    "words", ["explain app", "list tags", "build app --dry-run", "generate --diff", "validate --format github"]
+)
+def test_no_command_shows_a_terminal_what_cannot_be_seen(unseen: Path, words: str) -> None:
+    shown = on_terminal(*bakegen("-C", str(unseen), *words.split()), NO_COLOR="1")
+
+    assert not RAW & set(shown)
+    assert "explain" not in words or shown.count(UNSEEN_SPELT) >= 2
+
+
+def test_explain_shows_it_even_to_a_pipe_where_a_diff_stays_a_diff(unseen: Path) -> None:
+    assert not RAW & set(run(unseen, ["explain", "app"]).stdout)
+    run(unseen, ["generate"])
+    (unseen / "generated" / "app" / "README.md").write_text(STEERING)
+
+    assert STEERING in run(unseen, ["generate", "--diff"]).stdout
+    assert SPELT in on_terminal(*bakegen("-C", str(unseen), "generate", "--diff"))
+
+
+def test_a_file_name_shows_what_cannot_be_seen(unseen: Path) -> None:
+    (unseen / "manifest" / "app.yml").rename(unseen / "manifest" / f"a{STEERING}\n.yml")
+    for words in (["validate"], ["validate", "--format", "github"], ["validate", "--format", "json"], ["generate"]):
+        outcome = run(unseen, words)
+        assert outcome.code == 1
+        assert not RAW & set(outcome.text())

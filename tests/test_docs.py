@@ -25,7 +25,8 @@ from typer import Typer
 from bakegen.cli import app
 from bakegen.errors import BakegenError
 from bakegen.graph.select import FIXED_KEYS
-from bakegen.manifest.schema import check_schema, manifest_schema
+from bakegen.manifest.schema import check_schema
+from bakegen.source.resources import schema_of
 from bakegen.source.yaml import Source, parse_source
 
 ROOT = Path(__file__).parent.parent
@@ -242,7 +243,7 @@ def test_every_setting_is_told_to_combine_in_one_way() -> None:
     table = re.search(r"^## How settings combine\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
     assert table
     told = re.findall(r"`([a-z-]+)`", "".join(line.split("|")[1] for line in table[1].splitlines() if line[:1] == "|"))
-    schema = manifest_schema()
+    schema = schema_of("manifest")
     own, release = schema["properties"], schema["$defs"]["release"]["properties"]
 
     assert sorted(told) == sorted(key for key in own if own[key] == release.get(key))

@@ -28,7 +28,8 @@ from bakegen.docker.inspect import Builder, Node, node_for, read_builder, way_of
 from bakegen.docker.process import Reply, asking
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
 from bakegen.doctor.findings import Finding, judge
-from bakegen.output.write import Changes, lock
+from bakegen.output.compare import Changes
+from bakegen.output.lock import lock
 from bakegen.registries.answers import Answer, Result
 
 engine = pytest.mark.engine

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import bakegen
+from bakegen.project import load_project
 from bakegen.views.explain import explain
 
 pytestmark = pytest.mark.engine
@@ -156,7 +156,7 @@ def test_a_child_builds_with_the_plain_command_once_its_base_is_pushed(tmp_path:
     run("docker", "buildx", "bake", f"{image}_base_plain", "--push", cwd=tmp_path)
     assert tags_in(registry, image) == {"base-plain"}
     target = f"{image}_runtime_plain"
-    command = explain(bakegen.load(tmp_path), [target]).commands[1]
+    command = explain(load_project(tmp_path), [target], {})[0].commands[1]
     run("sh", "-c", f"{command} --push", cwd=tmp_path)
     assert tags_in(registry, image) == {"base-plain", "1.0-plain"}
     printed = run("docker", "run", "--rm", "--platform", "linux/arm64", f"{registry}/{image}:1.0-plain", cwd=tmp_path)

@@ -40,6 +40,12 @@ def link(root: Path, path: str, target: str) -> None:
     (root / path).symlink_to(target)
 
 
+def circle(root: Path, first: str, second: str) -> None:
+    """Two links that lead to each other."""
+    link(root, first, str(root / second))
+    link(root, second, str(root / first))
+
+
 def pipe(root: Path, path: str) -> None:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(root / path)
@@ -60,17 +66,26 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "not-utf8/template": lambda root: put(root, "templates/app.Dockerfile.j2", b"FROM {{ parent }}\n# caf\xe9\n"),
     "not-utf8/utf-16": lambda root: put(root, "manifest/app.yml", VALID.encode("utf-16")),
     "too-large/ten-megabytes": lambda root: put(root, "manifest/app.yml", VALID + "# x\n" * 2_500_000),
+    "unreadable-file/context-loop": lambda root: link(root, "source", "source"),
+    "unreadable-file/copy-loop": lambda root: link(root, "motd", "motd"),
     "unreadable-file/dangling-link": lambda root: link(root, "manifest/app.yml", "gone.yml"),
+    "unreadable-file/data-loop": lambda root: circle(root, "manifest/names.yml", "manifest/pins/names.yml"),
+    "unreadable-file/include-loop": lambda root: link(root, "manifest/common.yml", "common.yml"),
+    "unreadable-file/link-to-itself": lambda root: link(root, "manifest/app.yml", "app.yml"),
     "unreadable-file/pipe": lambda root: pipe(root, "manifest/app.yml"),
     "unreadable-file/folder": lambda root: put(root, "manifest/app.yml/README", "a folder called like a manifest\n"),
+    "unsafe-path/hidden-character": lambda root: put(root, "manifest/app\nRUN rm -rf \u202e.yml", VALID),
+    "unsafe-path/linked-context": lambda root: link(root, "source", str(Path(outside(root)).parent)),
     "unsafe-path/linked-copy": lambda root: link(root, "motd", outside(root)),
     "unsafe-path/linked-data": lambda root: link(root, "manifest/data.yml", outside(root)),
     "unsafe-path/linked-data-folder": lambda root: link(root, "manifest/data", str(Path(outside(root)).parent)),
     "unsafe-path/linked-data-in-folder": lambda root: link(root, "manifest/data/a.yml", outside(root)),
     "unsafe-path/linked-include": lambda root: link(root, "manifest/common.yaml", outside(root)),
     "unsafe-path/linked-manifest": lambda root: link(root, "manifest/app.yml", outside(root)),
+    "unsafe-path/linked-manifests": lambda root: link(root, "manifest", str(Path(outside(root)).parent)),
     "unsafe-path/linked-output": lambda root: link(root, "generated", str(root.parent)),
     "unsafe-path/linked-output-file": lambda root: link(root, "generated/app/Dockerfile", outside(root)),
+    "unsafe-path/linked-templates": lambda root: link(root, "templates", str(Path(outside(root)).parent)),
     "unsafe-path/linked-template": lambda root: link(root, "templates/app.Dockerfile.j2", outside(root)),
     "yaml-syntax/deep-nesting": lambda root: put(root, "manifest/app.yml", VALID + "define: {a: " + "[" * 100_000),
     "yaml-syntax/control-character": lambda root: put(root, "manifest/app.yml", VALID + "description: café a\x07b\n"),
@@ -183,3 +198,9 @@ def test_programs_get_the_same_problems(tmp_path: Path) -> None:
         "::error file=manifest/app.yml,line=5,col=24,title=ambiguous-scalar::"
         'no is not text in YAML but the truth value false (write false, or "no" if it is text)\n'
     )
+
+
+def test_every_problem_has_a_remedy() -> None:
+    outputs = {case: (case / "output").read_text() for case in CASES}
+
+    assert [str(case.relative_to(FOLDER)) for case, text in outputs.items() if "= help:" not in text] == []

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from bakegen.errors import BakegenError
-from bakegen.expressions.evaluate import Condition, Evaluator, Expression, FreeText, Scope, Value, tree
+from bakegen.expressions.sandbox import Evaluator
+from bakegen.expressions.scope import Condition, Expression, Scope, tree
+from bakegen.expressions.text import Text, Variable
+from bakegen.expressions.values import BoundValue, FreeText
 from bakegen.source.yaml import parse_source
 
 MANIFEST = b"k: x\n"
@@ -18,12 +21,15 @@ def scope(define: Any = None, **values: Any) -> Scope:
     definitions = {name: tree(value, ("define", name)) for name, value in (define or {}).items()}
     names = Scope(Evaluator(), source, definitions, {"platform": ("there is no platform here", "loop over them")})
     properties = {"base": "debian:{{ distro }}", "gpu": True, "none": None, "packages": ["a", "b"], "upper": "own"}
-    axis = Value("12", "distro", {key: tree(value, ("axes", key)) for key, value in properties.items()}, names)
-    return names.add({"distro": axis, "VERSION": FreeText("\0VERSION\0"), **values})
+    axis = BoundValue("12", "distro", {key: tree(value, ("axes", key)) for key, value in properties.items()}, names)
+    return names.add(
+        {"distro": axis, "VERSION": FreeText(Text((Variable("VERSION", "APP_VERSION", "1.0"),))), **values}
+    )
 
 
 def text(expression: str, define: Any = None, **values: Any) -> str:
-    return scope(define, **values).text(Expression(expression, ("k",))).replace("\0", "$")
+    found = scope(define, **values).text(Expression(expression, ("k",)))
+    return found.replaced(lambda variable: f"${variable.name}$")
 
 
 def problem(expression: str, define: Any = None) -> tuple[str, str]:
@@ -37,10 +43,10 @@ def test_properties_and_definitions_know_the_names_of_the_scope_that_asks() -> N
     outer = scope({"site": "{{ arch }}.org/{{ distro.base }}"}, arch="none")
     site = Expression("{{ site }}", ("k",))
 
-    assert outer.text(site) == "none.org/debian:12"
-    assert outer.with_names({"arch": "arm64"}).text(site) == "arm64.org/debian:12"
-    outer.add({"distro": Value("12", "distro", {"base": Expression("debian-{{ arch }}", ("k",))}, outer)})
-    assert outer.with_names({"arch": "arm64"}).text(site) == "arm64.org/debian-arm64"
+    assert outer.text(site).with_defaults() == "none.org/debian:12"
+    assert outer.with_names({"arch": "arm64"}).text(site).with_defaults() == "arm64.org/debian:12"
+    outer.add({"distro": BoundValue("12", "distro", {"base": Expression("debian-{{ arch }}", ("k",))}, outer)})
+    assert outer.with_names({"arch": "arm64"}).text(site).with_defaults() == "arm64.org/debian-arm64"
 
 
 @pytest.mark.parametrize(
@@ -129,8 +135,8 @@ def test_nothing_is_computed_from_what_is_not_known_yet(expression: str) -> None
         ("{{ 'x' * 10 ** 9 }}", "unsafe-expression"),
         ("{{ '\\x1b[31m' }}", "control-character"),
         ("{{ '\\ud800' }}", "control-character"),
-        ("{{ '\\x00VERSION\\x00' }}", "not-available"),
-        ("{{ '%c' | format(0) }}", "not-available"),
+        ("{{ '\\x00VERSION\\x00' }}", "control-character"),
+        ("{{ '%c' | format(0) }}", "control-character"),
         ("{{ '\\x01' }}", "control-character"),
     ],
 )
@@ -144,3 +150,32 @@ def test_an_expression_is_refused(expression: str, code: str) -> None:
 )  # fmt: skip
 def test_a_condition_holds(condition: str, *, holds: bool) -> None:
     assert scope().test(Condition(condition, ("k",))) is holds
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("distro is version('>=12')", True),
+        ("distro is version('>=12.5,<13')", False),
+        ("'12.10' is version('>12.9')", True),
+        ("'3.15.0b3' is version('>=3.15.0b1')", True),
+        ("distro is newest", True),
+    ],
+)
+def test_versions_compare_as_versions(condition: str, *, holds: bool) -> None:
+    names = scope()
+    names.add({"distro": BoundValue("12", "distro", {}, names, ("11", "12", "13rc1"))})
+
+    assert names.test(Condition(condition, ("k",))) is holds
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("{{ 'x' if 'noble' is version('>1') }}", '"noble" is no version'),
+        ("{{ 'x' if distro is version('12') }}", '"12" is no version specifier'),
+        ("{{ 'x' if 'noble' is newest }}", "only an axis can be `newest`"),
+    ],
+)
+def test_what_is_no_version_cannot_be_compared(expression: str, message: str) -> None:
+    assert problem(expression) == ("not-available", message)

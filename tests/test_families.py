@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import yaml
 
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
-from bakegen.output.write import OutputFile
+from bakegen.output.files import OutputFile
 from bakegen.project import Project, load_project
 from bakegen.render.files import render_project
 
@@ -67,7 +68,7 @@ def derive(family: str, name: str, release: str, python: str, variant: str) -> t
     base = f"base-python{python}-{suffix}{end}"
     by_version = release in {"runtime", "cudnn"}
     words = {"python": python, "nodot": python.replace(".", "")}
-    args = {"PYTHON_VERSION": python, **facts.get("args", {}), **distro.get("args", {})}
+    args = {"PYTHON_VERSION": python, **facts.get("args", {}), **(distro.get("args", {}) if release == "base" else {})}
     image = Image(
         platforms=tuple(f"linux/{arch}" for arch in distro["platforms"]),
         args={name: value.format(**words) for name, value in args.items()}
@@ -87,12 +88,12 @@ def described(graph: Graph, family: str) -> Iterator[Target]:
     return (target for target in graph.by_image[family] if target.release != "devel-trt")
 
 
-def as_image(graph: Graph, target: Target) -> Image:
+def as_image(target: Target) -> Image:
     return Image(
         platforms=target.platforms,
-        args={name: graph.resolve(target, value) for name, value in target.args.items()},
+        args={name: value.with_defaults() for name, value in target.args.items()},
         dockerfile=target.dockerfile,
-        parent=graph.resolve(target, target.parents[0].reference).removeprefix("docker.io/"),
+        parent=target.parents[0].reference.with_defaults().removeprefix("docker.io/"),
     )
 
 
@@ -100,11 +101,7 @@ def as_image(graph: Graph, target: Target) -> Image:
 def test_the_manifest_makes_the_published_images(project: Project, family: str) -> None:
     graph = project.graph
 
-    made = {
-        graph.resolve(target, tag): as_image(graph, target)
-        for target in described(graph, family)
-        for tag in target.tags
-    }
+    made = {tag.with_defaults(): as_image(target) for target in described(graph, family) for tag in target.tags}
 
     assert made == published(family)
     assert all(target.publish for target in described(graph, family))
@@ -128,15 +125,16 @@ def test_a_parent_in_the_family_is_the_target_that_makes_it(project: Project, fa
     graph = project.graph
 
     for target in described(graph, family):
-        for parent in target.parents:
-            if target.release == "base":
-                assert parent.target is None
-            else:
-                assert parent.target is not None
-                references = [graph.resolve(target, text) for text in graph.targets[parent.target].references]
-                assert graph.resolve(target, parent.reference) in {
-                    text for reference in references for text in (reference, reference.removeprefix("docker.io/"))
-                }
+        first, *tools = target.parents
+        assert not any(parent.target for parent in tools)
+        if target.release == "base":
+            assert first.target is None
+        else:
+            assert first.target is not None
+            references = [text.with_defaults() for text in graph.targets[first.target].references]
+            assert first.reference.with_defaults() in {
+                text for reference in references for text in (reference, reference.removeprefix("docker.io/"))
+            }
 
 
 def repositories(family: str) -> dict[str, dict[str, str]]:
@@ -175,11 +173,26 @@ def test_repository_files_lie_next_to_their_dockerfile(files: Mapping[str, Outpu
         assert dict(parser[expected[path]["name"]]) == expected[path]
 
 
+def test_no_dockerfile_of_the_family_declares_an_arg_that_it_does_not_use(files: Mapping[str, OutputFile]) -> None:
+    for path, file in files.items():
+        if Path(path).name.startswith("Dockerfile"):
+            text = file.content.decode()
+            for name in {*re.findall(r"^ARG (\w+)", text, re.MULTILINE)} - {"PYTHON_VERSION"}:  # which all have
+                assert re.search(rf"\$\{{?{name}\b", text), f"{path}: {name}"
+
+
+def test_keys_are_read_once_and_not_on_each_platform(files: Mapping[str, OutputFile]) -> None:
+    stages = re.compile(r"^FROM (--platform=\S+ )?.* AS keys$", re.MULTILINE)
+    found = [stages.findall(file.content.decode()) for path, file in files.items() if "/cudnn/Dockerfile" in path]
+
+    assert found == [["--platform=$BUILDPLATFORM "]] * 8
+
+
 def test_tensorrt_comes_on_top_of_cudnn(project: Project) -> None:
     graph = project.graph
 
     made = {
-        (graph.resolve(target, target.tags[0]), target.platforms, target.parents[0].target)
+        (target.tags[0].with_defaults(), target.platforms, target.parents[0].target)
         for target in graph.by_image["bento-server"]
         if target.release == "devel-trt"
     }

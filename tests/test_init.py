@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,11 +20,13 @@ import yaml
 from harness import run, tree
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sabotage import SABOTEUR, Swap
 from test_engine import run as shell
 
 import bakegen
 from bakegen.docker.buildx import Buildx
-from bakegen.errors import MisuseError
+from bakegen.errors import BakegenError, MisuseError
+from bakegen.starter.family import write_family
 from bakegen.starter.releases import Release, parse_releases
 
 DOCUMENTED = "runtime,cudnn(gpu_supported),devel"
@@ -259,6 +264,23 @@ def test_links_are_not_followed(tmp_path: Path, place: str) -> None:
     assert outcome.code == 1
     assert "is a symbolic link" in outcome.stderr
     assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("swapped", ["manifest", "templates", "templates/server"])
+def test_a_folder_that_is_swapped_for_a_link_at_any_step_is_not_written_through(tmp_path: Path, swapped: str) -> None:
+    files = {"manifest/server.yml": "x", "templates/server/Dockerfile.j2": "x"}
+    for step in itertools.count(1):
+        root, outside = tmp_path / str(step), tmp_path / f"{step}-outside"
+        root.mkdir()
+        outside.mkdir()
+        os.utime(outside, (0, 0))
+        swap = Swap(root / swapped, outside)
+        with suppress(BakegenError), SABOTEUR.armed(step, swap):
+            write_family(root, files, lambda: None)
+        assert outside.stat().st_mtime == 0, "nothing was put there, not even for a moment"
+        if not swap.is_done:
+            break
+    assert step > 8
 
 
 @pytest.mark.parametrize(("releases", "code"), [("debian12", "group-collision"), ("a.b,a-b", "name-collision")])

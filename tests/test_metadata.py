@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from jsonschema import Draft202012Validator, ValidationError
 from test_schema import schemas
 
 import bakegen
-from bakegen.output.write import OutputFile
+from bakegen.expressions.text import Text
+from bakegen.output.files import OutputFile
 from bakegen.render.files import METADATA
 from bakegen.render.metadata import check_metadata, pattern
 
@@ -248,7 +250,7 @@ def test_texts_are_given_at_defaults_and_as_the_bake_file_has_them(project: Path
         }
     ]
     assert (base["published"], base["tags"], base["references"]) == (False, [], [])
-    assert pattern("${", bakegen.load(project).manifests[0]) == "$${"
+    assert pattern(Text.literal("${")) == "$${"
 
 
 # ---- who keeps them current
@@ -450,3 +452,12 @@ def test_a_manifest_behind_a_link_keeps_its_link(project: Path) -> None:
 
     assert "1.0.1" in spliced(project, "1.0.1")
     assert (project / "manifest/app.yml").is_symlink()
+
+
+def test_a_manifest_keeps_its_permissions_and_nothing_stays_beside_it(project: Path) -> None:
+    (project / "manifest/app.yml").chmod(0o640)
+    (project / "manifest/.app.yml.bakegen").write_text("what a killed run left")
+
+    assert "1.0.1" in spliced(project, "1.0.1")
+    assert stat.S_IMODE((project / "manifest/app.yml").stat().st_mode) == 0o640
+    assert not (project / "manifest/.app.yml.bakegen").exists()

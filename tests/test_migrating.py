@@ -31,7 +31,7 @@ from world import ECR, NO_ENGINE, World
 
 import bakegen
 from bakegen.graph.graph import Graph
-from bakegen.manifest.schema import manifest_schema
+from bakegen.source.resources import schema_of
 
 pytestmark = pytest.mark.engine
 
@@ -206,8 +206,8 @@ def outputs_are_looked_after(machine: Machine, _said: str) -> None:
 
 
 def contexts_are_the_root(machine: Machine, _said: str) -> None:
-    assert {target.context for target in graph_of(machine).targets.values()} == {"."}
-    assert "context" in manifest_schema()["$defs"]["release"]["properties"]
+    assert {target.context.with_defaults() for target in graph_of(machine).targets.values()} == {"."}
+    assert "context" in schema_of("manifest")["$defs"]["release"]["properties"]
 
 
 def tags_are_patterns(machine: Machine, _said: str) -> None:
@@ -225,7 +225,7 @@ def values_have_names(_machine: Machine, _said: str) -> None:
 def reasons_are_told(machine: Machine, _said: str) -> None:
     with pytest.raises(AssertionError, match=r"does not exist: .*distro.gpu"):
         machine.bash("bakegen explain cudnn alpine3.14 3.9")
-    assert "exclude" in manifest_schema()["properties"]
+    assert "exclude" in schema_of("manifest")["properties"]
 
 
 def a_value_is_enough(machine: Machine, _said: str) -> None:
@@ -252,7 +252,7 @@ def python_loads(machine: Machine, _said: str) -> None:
 
 def schema_is_json(_machine: Machine, said: str) -> None:
     start = said.index("{")
-    assert json.loads(said[start:]) == manifest_schema()
+    assert json.loads(said[start:]) == schema_of("manifest")
 
 
 def parts_are_shared(_machine: Machine, _said: str) -> None:

@@ -14,19 +14,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sabotage import SABOTEUR, Killed, Swap, failing
 
-import bakegen.output.write
 from bakegen.errors import BakegenError, Problem
-from bakegen.output.write import RECORDS, STAGING, Changes, OutputFile, Scope, compare, lock, unified_diff, write
+from bakegen.output.compare import Changes, compare
+from bakegen.output.diff import unified_diff
+from bakegen.output.files import RECORDS, STAGING, OutputFile
+from bakegen.output.lock import lock
+from bakegen.output.write import write
+from bakegen.source.open_folder import OpenFolder
 
 Files = Mapping[str, OutputFile]
 
@@ -226,16 +230,11 @@ def test_removal_keeps_folders_that_hold_something_else(tmp_path: Path) -> None:
     assert not (tmp_path / "generated/gone/deep").exists()
 
 
-@pytest.mark.parametrize(
-    "scope",
-    [("generated/a",), ("generated/a/",), lambda path: path.startswith("generated/a/")],
-    ids=["folder", "slash", "predicate"],
-)
-def test_records_and_files_outside_the_scope_stay(tmp_path: Path, scope: Scope) -> None:
+def test_records_and_files_that_a_run_does_not_cover_stay(tmp_path: Path) -> None:
     write(tmp_path, OLD | {"generated/a-b/Dockerfile": text("another image")})
     put(tmp_path, "generated/same", "edited, but of no concern here")
     wanted = {"generated/a/Dockerfile": text("new"), "docker-bake.hcl": text("new")}
-    changes = write(tmp_path, wanted, scope)
+    changes = write(tmp_path, wanted, lambda path: path.startswith("generated/a/"))
     assert changes == Changes(
         changed=("docker-bake.hcl", "generated/a/Dockerfile"), removed=("generated/a/run.sh",), stale_records=True
     )
@@ -316,36 +315,40 @@ GOOD = "0" * 64
 
 
 @pytest.mark.parametrize(
-    ("content", "line"),
+    "content",
     [
-        (f"{GOOD}  a\n<<<<<<< HEAD\n{GOOD}  b\n=======\n>>>>>>> x\n".encode(), 2),
-        (f"{GOOD}  a\n\n".encode(), 2),
-        (b"# a comment\n", 1),
-        (f"{GOOD} a\n".encode(), 1),
-        (f"{GOOD.replace('0', 'A')}  a\n".encode(), 1),
-        (GOOD.encode() + b"  \xff\n", 1),
-        *((f"{GOOD}  {path}\n".encode(), 1) for path in ("/etc/x", "../x", "a/../../x", "a//b", "./a", "a/", "a\r")),
-        (f"{GOOD}  {RECORDS}\n".encode(), 1),
+        f"{GOOD}  a\n<<<<<<< HEAD\n{GOOD}  b\n=======\n>>>>>>> x\n".encode(),
+        f"{GOOD}  a\n\n".encode(),
+        b"# a comment\n",
+        f"{GOOD} a\n".encode(),
+        f"{GOOD.replace('0', 'A')}  a\n".encode(),
+        GOOD.encode() + b"  \xff\n",
+        *(f"{GOOD}  {path}\n".encode() for path in ("/etc/x", "../x", "a/../../x", "a//b", "./a", "a/", "a\r")),
+        f"{GOOD}  {RECORDS}\n".encode(),
     ],
 )
-def test_broken_records_are_a_problem_unless_forced(tmp_path: Path, content: bytes, line: int) -> None:
+def test_a_line_that_is_no_record_says_nothing_and_goes(tmp_path: Path, content: bytes) -> None:
     write(tmp_path, OLD)
     good = (tmp_path / RECORDS).read_bytes()
     (tmp_path / RECORDS).write_bytes(content)
-    expected = ("broken-records", f"{RECORDS}:{line}")
-    assert problem(lambda: compare(tmp_path, OLD)) == expected
-    assert problem(lambda: write(tmp_path, OLD)) == expected
+    put(tmp_path, "docker-bake.hcl", "made or not: nobody knows any more\n")
+    assert compare(tmp_path, OLD).stale_records
+    assert problem(lambda: write(tmp_path, OLD)) == ("foreign-output", "docker-bake.hcl")
     assert (tmp_path / RECORDS).read_bytes() == content
-    write(tmp_path, OLD, force=True)
+    put(tmp_path, "docker-bake.hcl", "old\n")
+    write(tmp_path, OLD)
     assert (tmp_path / RECORDS).read_bytes() == good
     assert_clean(tmp_path, OLD)
 
 
-def test_force_still_knows_the_files_of_both_sides_of_a_merge_conflict(tmp_path: Path) -> None:
-    write(tmp_path, OLD)
-    sums = (tmp_path / RECORDS).read_text()
-    (tmp_path / RECORDS).write_text(f"<<<<<<< ours\n{sums}=======\n{sums.replace('0', '1')}>>>>>>> theirs\n")
-    write(tmp_path, NEW, force=True)
+def test_a_merge_conflict_in_the_records_is_resolved_and_the_files_of_both_sides_are_known(tmp_path: Path) -> None:
+    write(tmp_path, OLD | {"generated/theirs": text("theirs\n")})
+    theirs = (tmp_path / RECORDS).read_text()
+    write(tmp_path, OLD | {"generated/ours": text("ours\n")})
+    put(tmp_path, "generated/theirs", "theirs\n")
+    put(tmp_path, RECORDS, f"<<<<<<< ours\n{(tmp_path / RECORDS).read_text()}=======\n{theirs}>>>>>>> theirs\n")
+    assert compare(tmp_path, NEW).removed[1:3] == ("generated/ours", "generated/theirs")
+    write(tmp_path, NEW)
     assert_clean(tmp_path, NEW)
 
 
@@ -436,9 +439,9 @@ def test_what_is_in_the_way_and_not_ours_is_named_and_kept(tmp_path: Path, force
     assert on_disk(tmp_path) == before
 
 
-def test_a_recorded_file_outside_the_scope_is_in_the_way_too(tmp_path: Path) -> None:
+def test_a_recorded_file_that_a_run_does_not_cover_is_in_the_way_too(tmp_path: Path) -> None:
     write(tmp_path, OLD)
-    assert problem(lambda: write(tmp_path, {"generated/widens/x": text("x")}, ())) == (
+    assert problem(lambda: write(tmp_path, {"generated/widens/x": text("x")}, lambda _: False)) == (
         "cannot-write",
         "generated/widens/x",
     )
@@ -455,11 +458,12 @@ def test_a_link_inside_a_folder_that_is_to_become_a_file_is_in_the_way(tmp_path:
 
 def test_a_file_that_becomes_a_link_just_before_it_is_read_is_not_read(tmp_path: Path) -> None:
     file = put(tmp_path, "x", "mine")
-    tree = bakegen.output.write.Tree(tmp_path)
-    seen = tree.look("x")
-    file.rename(tmp_path / "y")
-    file.symlink_to("y")
-    assert problem(lambda: tree.load("x", seen)) == ("cannot-write", "x")
+    with OpenFolder.at(tmp_path) as folder:
+        assert folder.look("x").is_file
+        file.rename(tmp_path / "y")
+        file.symlink_to("y")
+        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+            folder.read("x", 100)
 
 
 def test_empty_folders_give_way_to_a_file(tmp_path: Path) -> None:
@@ -534,7 +538,7 @@ def test_a_file_too_big_for_the_disk_leaves_the_tree_as_it_was(tmp_path: Path) -
 
 def test_a_name_too_long_for_the_disk_is_named(tmp_path: Path) -> None:
     long = "generated/" + "x" * 300
-    assert problem(lambda: write(tmp_path, {long: text("")})) == ("cannot-write", long)
+    assert problem(lambda: write(tmp_path, {long: text("")})) == ("unsafe-path", long)
 
 
 def test_a_missing_root_cannot_be_locked(tmp_path: Path) -> None:
@@ -548,46 +552,9 @@ def test_a_missing_root_cannot_be_locked(tmp_path: Path) -> None:
 # --- dying at every step ---
 
 
-class Killed(BaseException):
-    """As good as `kill -9`: from then on, every further step dies too, so that nothing can be tidied up."""
-
-
-class Saboteur:
-    """Counts what this thread does to the file system and ruins the step of a given number.
-
-    An audit hook sees each call before it is made, whatever function makes it, but can never be taken off again.
-    """
-
-    STEPS = frozenset({"open", "os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir"})
-
-    def __init__(self) -> None:
-        self.left = 0
-        self.error: BaseException | None = None
-        self.thread = 0
-        sys.addaudithook(self)
-
-    def __call__(self, event: str, _args: tuple[Any, ...]) -> None:
-        if self.error is None or event not in self.STEPS or threading.get_ident() != self.thread:
-            return
-        self.left -= 1
-        if self.left <= 0:
-            raise self.error
-
-    @contextmanager
-    def armed(self, step: int, error: BaseException) -> Iterator[None]:
-        self.left, self.error, self.thread = step, error, threading.get_ident()
-        try:
-            yield
-        finally:
-            self.error = None
-
-
-SABOTEUR = Saboteur()
-
-
 def killed_at(step: int, action: Callable[[], object]) -> bool:
     try:
-        with SABOTEUR.armed(step, Killed()):
+        with SABOTEUR.armed(step, failing(Killed())):
             action()
     except Killed:
         return True
@@ -630,7 +597,7 @@ def test_a_failing_step_is_a_problem_and_leaves_a_tree_that_the_next_run_repairs
         write(root, OLD)
         failure = None
         try:
-            with SABOTEUR.armed(step, OSError(errno.ENOSPC, "No space left on device")):
+            with SABOTEUR.armed(step, failing(OSError(errno.ENOSPC, "No space left on device"))):
                 write(root, NEW)
         except BakegenError as error:
             failure = error
@@ -638,7 +605,7 @@ def test_a_failing_step_is_a_problem_and_leaves_a_tree_that_the_next_run_repairs
             assert failure is None
             break
         if failure:  # a folder that cannot be removed is none
-            assert [only.code for only in failure.problems] == ["cannot-write"]
+            assert {only.code for only in failure.problems} == {"cannot-write"}
             assert "No space left on device" in str(failure)
         assert_whole(root, OLD, NEW)
         write(root, THIRD)
@@ -653,10 +620,33 @@ def test_a_partial_run_after_a_killed_one_leaves_no_path_recorded_twice(tmp_path
         after = {f"generated/{name}/x": text(f"new {name}") for name in "abc"}
         write(root, before)
         killed = killed_at(step, partial(write, root, after))
-        write(root, {"generated/b/x": after["generated/b/x"]}, ("generated/b",))
+        write(root, {"generated/b/x": after["generated/b/x"]}, "generated/b/x".__eq__)
         assert records(root) == sorted(after)
         if not killed:
             break
+
+
+# --- folders that are swapped for links ---
+
+
+@pytest.mark.parametrize("swapped", ["generated", "generated/a", "generated/fresh", "generated/turns", STAGING])
+def test_a_folder_that_is_swapped_for_a_link_at_any_step_is_not_written_through(tmp_path: Path, swapped: str) -> None:
+    for step in itertools.count(1):
+        root = root_of(tmp_path / str(step))
+        outside = tmp_path / f"{step}-outside"
+        mine = {path.removeprefix(f"{swapped}/"): file for path, file in OLD.items() if path.startswith(f"{swapped}/")}
+        write(root, OLD)
+        for path, file in mine.items():
+            put(outside, path, file.content.decode())
+        put(outside, "mine", "mine")
+        before = times(outside), set(outside.rglob("*"))
+        swap = Swap(root / swapped, outside)
+        with suppress(BakegenError), SABOTEUR.armed(step, swap):
+            write(root, NEW)
+        assert (times(outside), set(outside.rglob("*"))) == before
+        if not swap.is_done:
+            break
+    assert step > 30
 
 
 # --- a real SIGKILL, and two runs at once ---
@@ -664,7 +654,9 @@ def test_a_partial_run_after_a_killed_one_leaves_no_path_recorded_twice(tmp_path
 WRITER = """
 import itertools, sys
 from pathlib import Path
-from bakegen.output.write import OutputFile, lock, write
+from bakegen.output.files import OutputFile
+from bakegen.output.lock import lock
+from bakegen.output.write import write
 
 root, rounds, *names = sys.argv[1:]
 sets = [eval(Path(name).read_text()) for name in names]
@@ -677,8 +669,7 @@ for wanted in itertools.islice(itertools.cycle(sets), int(rounds)):
 
 def start_writer(root: Path, rounds: int, *sets: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(root), str(rounds), *map(str, sets)]
-    package = Path(bakegen.output.write.__file__).parent.parent
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(package)})
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def family(seed: int) -> dict[str, OutputFile]:
@@ -841,6 +832,16 @@ def test_the_diff_of_a_binary_file_that_only_changes_its_mode_shows_the_mode_alo
     write(tmp_path, {"x": OutputFile(b"\0")})
     wanted = {"x": OutputFile(b"\0", executable=True)}
     assert diff(tmp_path, wanted) == "diff --git a/x b/x\nold mode 100644\nnew mode 100755\n"
+
+
+def test_the_diff_of_files_that_repeat_themselves_is_there_at_once_and_right(tmp_path: Path) -> None:
+    before, after = ("".join(f"line {number * step % 300}\n" for number in range(50_000)) for step in (1, 7))
+    write(tmp_path, {"x": text(before)})
+    start = time.process_time()
+    patch = diff(tmp_path, {"x": text(after)})
+    assert time.process_time() - start < 20  # difflib alone takes half an hour
+    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=patch.encode(), check=True)
+    assert (tmp_path / "x").read_text() == after
 
 
 def test_no_difference_no_diff(tmp_path: Path) -> None:

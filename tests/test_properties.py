@@ -16,7 +16,7 @@ from harness import TESTS, copy_project, projects, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakegen.manifest.schema import manifest_schema
+from bakegen.source.resources import schema_of
 
 CASES = projects(TESTS / "cases", 1)
 TEMPLATE = "FROM {{ parent }}\n"
@@ -69,7 +69,7 @@ def words_of(schema: Any) -> Iterator[str]:
             yield from words_of(part)
 
 
-WORDS = sorted(set(words_of(manifest_schema())))
+WORDS = sorted(set(words_of(schema_of("manifest"))))
 PIECES = [
     *": ,[]{}&*!|>'\"%@`#?-\n\t", ": ", "- ", "\n  ", "\n    ", "<<: *a", "&a ", "{{ ", " }}", "{% if ", " %}", "...", "---\n",
     "debian:12", "3.10", "1", "no", "null", "~", "\\x00", "é", "🚀", "../x", "linux/amd64", "app", "distro", "distro.gpu",

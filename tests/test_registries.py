@@ -10,8 +10,8 @@ import pytest
 import bakegen
 from bakegen.errors import BakegenError
 from bakegen.graph.graph import Graph
-from bakegen.manifest.schema import manifest_schema
 from bakegen.registries.logins import logins
+from bakegen.source.resources import schema_of
 from bakegen.spec.registry_kinds import KINDS, kind_called, kind_of
 
 APP = """\
@@ -51,7 +51,7 @@ def test_a_host_tells_the_kind(host: str, kind: str) -> None:
 def test_manifests_may_name_every_kind() -> None:
     names = [kind.name for kind in KINDS]
 
-    assert manifest_schema()["$defs"]["registry"]["properties"]["kind"]["enum"] == names
+    assert schema_of("manifest")["$defs"]["registry"]["properties"]["kind"]["enum"] == names
     assert [kind_called(name) for name in names] == list(KINDS)
 
 

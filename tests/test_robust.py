@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from bakegen.output.write import lock
+from bakegen.output.lock import lock
 
 ROOT = Path(__file__).parent.parent
 STAGING = ".bakegen-staging"

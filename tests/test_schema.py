@@ -18,7 +18,8 @@ import bakegen.manifest.load
 from bakegen.errors import BakegenError
 from bakegen.manifest.load import load_manifest
 from bakegen.manifest.model import Manifest
-from bakegen.manifest.schema import check_schema, manifest_schema
+from bakegen.manifest.schema import check_schema
+from bakegen.source.resources import schema_of
 from bakegen.source.yaml import Source, load_source, parse_source
 from bakegen.spec.bake_attributes import ATTRIBUTES
 from bakegen.spec.platforms import KNOWN
@@ -107,10 +108,10 @@ def test_defaults_fit_their_schema(path: str) -> None:
 
 @pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: str(file.relative_to(ROOT)))
 def test_every_manifest_fits(file: Path) -> None:
-    if "include" in load_source(file, file.name).content:
+    if "include" in load_source(file.parent, file.name).content:
         load_manifest(file, file.parent.parent)  # only whole does it have to fit
     else:
-        assert check_schema(load_source(file, file.name)) == []
+        assert check_schema(load_source(file.parent, file.name)) == []
 
 
 # ---- what the code reads is what the schema knows
@@ -249,4 +250,4 @@ def test_platforms_in_examples_are_known() -> None:
 
 
 def test_the_package_reads_this_schema() -> None:
-    assert manifest_schema() == SCHEMA
+    assert schema_of("manifest") == SCHEMA

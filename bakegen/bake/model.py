@@ -1,21 +1,27 @@
 """Turn the graph into `docker-bake.hcl`.
 
-In: a `Graph`. Out: the text of the bake file, from the template `docker-bake.hcl.j2`. What targets have in common
-stands once, in blocks that they inherit: one for an image, one for the targets of one Dockerfile.
+In: a `Graph`. Out: what the template `docker-bake.hcl.j2` writes, as HCL. What targets have in common stands once: in the
+block of their release, or in blocks that others inherit, one for an image and one for a release.
 """
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bakegen.bake import hcl
-from bakegen.bake.hcl import Call, Name
-from bakegen.graph.expand import dockerfile_word, word
+from bakegen.bake.attributes import bake_attributes
+from bakegen.bake.blocks import Block, blocks_of, free_name
+from bakegen.bake.groups import GroupWriter, Platforms, Table
+from bakegen.bake.hcl import Call, Code
+from bakegen.bake.matrix import ROW, matrix_of
+from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
+from bakegen.expressions.text import Text
 from bakegen.graph.graph import Graph
-from bakegen.graph.model import Group, Target
+from bakegen.graph.model import Target
+from bakegen.graph.names import release_name, word
 from bakegen.manifest.model import Manifest
 
 BAKE_FILE = "docker-bake.hcl"
@@ -23,33 +29,43 @@ BAKE_FILE = "docker-bake.hcl"
 # Bake merges these key by key when a target inherits; everything else is replaced or appended whole
 # (https://docs.docker.com/build/bake/inheritance/), so only these are shared in part.
 _MERGED = frozenset({"args", "labels", "contexts"})
+_OWN = frozenset({"description", "tags"})  # `bake --list` does not look for a description in what a target inherits
+_LEVEL = 3  # lines of an inherited block besides its attributes
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One attribute of a block, as HCL."""
+    """An attribute of a block, or a constant, as HCL."""
 
     name: str
     value: str
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """One `target` block, or a shared one that others inherit (its name begins with `_`)."""
+class HclBlock:
+    """A `target` or `group` block; before a target stands the table that its `matrix` takes rows from, if it has one."""
 
     name: str
     entries: tuple[Entry, ...]
+    table: Entry | None = None
+
+    @property
+    def one_line(self) -> str:
+        """What stands in the block, if that is one attribute on one line."""
+        first, *others = self.entries
+        return "" if others or "\n" in first.value else f"{first.name} = {first.value}"
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one image family adds to the bake file."""
+    """What one image family adds to the bake file; its own groups are those of its releases and Dockerfiles."""
 
     image: str
     manifest: str
     description: str
     constants: tuple[Entry, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[HclBlock, ...]
+    groups: tuple[HclBlock, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,188 +79,255 @@ class BakeVariable:
 
 @dataclass(frozen=True, slots=True)
 class BakeModel:
-    """All that the bake template writes."""
+    """All that the bake template writes.
+
+    `platforms` are those of all targets. Where targets differ in platforms, `platform_lists` names each list instead.
+    """
 
     variables: tuple[BakeVariable, ...]
-    groups: tuple[Entry, ...]
+    publishes: bool
+    platforms: str
+    platform_lists: tuple[Entry, ...]
+    groups: tuple[HclBlock, ...]
     sections: tuple[Section, ...]
-
-
-def bake_attributes(target: Target) -> dict[str, Any]:
-    """Return the attributes of a bake target as they would stand in it without inheritance."""
-    attributes: dict[str, Any] = {}
-    if target.context != ".":
-        attributes["context"] = target.context
-    attributes["dockerfile"] = dockerfile_attribute(target)
-    links = {parent.reference: f"target:{parent.target}" for parent in target.parents if parent.target}
-    attributes |= {
-        "contexts": {**links, **target.contexts},
-        "args": dict(target.args),
-        "labels": dict(target.labels),
-        "annotations": [f"{name}={value}" for name, value in target.annotations.items()],
-        "platforms": list(target.platforms),
-        "secret": list(target.secrets),
-        "ssh": list(target.ssh),
-        "cache-from": list(target.cache_from),
-        "cache-to": list(target.cache_to),
-        "attest": list(target.attest),
-    }
-    attributes |= target.bake
-    if not target.publish:
-        attributes["output"] = ["type=cacheonly"]  # whatever the family says: no flag can push it then
-    if target.publish:
-        attributes["tags"] = list(target.tags)
-    return {name: value for name, value in attributes.items() if value not in ({}, [], "")}
-
-
-def dockerfile_attribute(target: Target) -> str:
-    """Return where bake finds the Dockerfile: from the context, as bake reads it, or from the working directory."""
-    if target.context == ".":
-        return target.dockerfile
-    if "://" in target.context:
-        return f"cwd://{target.dockerfile}"
-    return posixpath.relpath(target.dockerfile, target.context)
 
 
 def bake_model(graph: Graph) -> BakeModel:
     """Return the content of the bake file."""
-    variables = [
-        BakeVariable(
-            variable.bake_name,
-            hcl.quoted(variable.default, {}),
-            variable.description or f"{variable.name} of {manifest.image}",
-        )
+    names = _Names(graph)
+    blocks = blocks_of(graph)
+    names.blocks.update(block.name for block in blocks)
+    writers = [
+        _SectionWriter(manifest, [block for block in blocks if block.targets[0].image == manifest.image], names)
         for manifest in graph.manifests
-        for variable in manifest.variables.values()
     ]
-    members = {group.name: group.members for group in graph.groups}
-    taken = set(graph.targets)
+    for writer in writers:
+        writer.write_blocks()
+    tables = {writer.manifest.image: writer.tables for writer in writers}
+    whole = {image: free_name(constant(image), names.constants) for image in tables}
+    members = GroupWriter(graph, blocks, tables, whole, names.asked)
+    free = {block.name for block in blocks if len(block.targets) > 1}  # the targets of a matrix are a group already
+    groups: dict[str, list[HclBlock]] = {"": [], **{image: [] for image in tables}}
+    for group in graph.groups:
+        if group.name not in free:
+            image = graph.targets[group.members[0]].image if group.kind in ("image release", "dockerfile") else ""
+            groups[image].append(
+                _block(group.name, {"description": group.description, "targets": members.targets(group)})
+            )
     return BakeModel(
-        variables=tuple(variables),
-        groups=tuple(_group_entry(graph, group, members) for group in graph.groups),
-        sections=tuple(_section(graph, manifest, taken) for manifest in graph.manifests),
+        variables=tuple(
+            BakeVariable(variable.bake_name, hcl.quoted(variable.default), variable.description)
+            for manifest in graph.manifests
+            for variable in manifest.variables.values()
+        ),
+        publishes=any(target.publish for target in graph.targets.values()),
+        platforms="" if names.lists else hcl.write(list(next(iter(graph.targets.values())).platforms), 2),
+        platform_lists=tuple(
+            Entry(name, hcl.write(Call("filter_platforms", (list(platforms),))))
+            for platforms, name in names.lists.items()
+        ),
+        groups=tuple(groups[""]),
+        sections=tuple(
+            writer.section(
+                groups[writer.manifest.image],
+                whole[writer.manifest.image] if writer.manifest.image in members.used else "",
+            )
+            for writer in writers
+        ),
     )
 
 
-def _group_entry(graph: Graph, group: Group, members: Mapping[str, Sequence[str]]) -> Entry:
-    """Return a group, given the `members` of all groups; what lacks every platform that is asked for leaves it.
-
-    So do groups inside it that are left empty: buildx 0.13 takes the name of an empty group for that of a target.
-    """
-    covered = {member for part in group.parts for member in members[part]}
-    loose = [member for member in group.members if member not in covered]
-    by_platforms: dict[tuple[str, ...], list[str]] = {}
-    for part in group.parts:
-        by_platforms.setdefault(_platforms(graph, members[part]), []).append(part)
-    for member in loose:
-        by_platforms.setdefault(graph.targets[member].platforms, []).append(member)
-    having = tuple(Call("having", (list(platforms), names)) for platforms, names in by_platforms.items())
-    return Entry(group.name, hcl.write(Call("members", having), {}, indent=2))
+def constant(text: str) -> str:
+    """Return text as the name of a constant."""
+    name = word(text).lower().replace("-", "_").strip("_")
+    return f"image_{name}" if name[0].isdigit() else name
 
 
-def _platforms(graph: Graph, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the platforms that any of the targets is for, in the order of the manifests."""
-    found = {platform for name in names for platform in graph.targets[name].platforms}
-    known = dict.fromkeys(platform for manifest in graph.manifests for platform in manifest.platforms)
-    return tuple(platform for platform in known if platform in found)
+class _Names:
+    """The names of the bake file: of blocks and groups, and of constants, such as lists of platforms."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.blocks = {*graph.targets, *(group.name for group in graph.groups)}
+        self.constants = {REGISTRY, PLATFORMS, "platforms", "no_platform"}
+        self.constants.update(name.bake_name for each in graph.manifests for name in each.variables.values())
+        different = list(dict.fromkeys(target.platforms for target in graph.targets.values()))
+        self.lists = {
+            platforms: free_name(_list_name(platforms), self.constants) for platforms in different if len(different) > 1
+        }
+
+    def asked(self, platforms: Platforms) -> Any:
+        """Return those of some platforms that are asked for at bake time, perhaps none."""
+        if platforms in self.lists:
+            return Code(self.lists[platforms])
+        return Call("filter_platforms", (list(platforms),))
+
+    def built(self, platforms: Platforms) -> Any:
+        """Return the platforms that a target is built for; there is no building if none of them is asked for."""
+        return Call("coalescelist", (self.asked(platforms), Code("no_platform"))) if self.lists else Code("platforms")
 
 
-def _section(graph: Graph, manifest: Manifest, taken: set[str]) -> Section:
-    """Return what an image adds; the names that it gives to shared blocks and constants are added to `taken`."""
-    names = {variable.name: variable.bake_name for variable in manifest.variables.values()}
-    targets = graph.by_image[manifest.image]
-    repositories = _Constants(manifest.image, targets, taken)
-    left = {target.name: bake_attributes(target) for target in targets}
-    blocks: list[Block] = []
-
-    def block(
-        name: str, inherits: Sequence[str], attributes: Mapping[str, Any], repositories_name: Name | None = None
-    ) -> None:
-        entries = [Entry("inherits", hcl.write(list(inherits), {}, indent=2))] if inherits else []
-        for key, value in attributes.items():
-            written: Any = value
-            if key == "platforms":
-                written = Call("platforms", (value,))
-            elif key == "tags":
-                written = Call("tags", (repositories_name, value))
-            entries.append(Entry(key, hcl.write(written, names, indent=2)))
-        blocks.append(Block(name, tuple(entries)))
-
-    common = _take_common([left[target.name] for target in targets])
-    above: list[str] = []
-    if common:
-        above = [_free_name(f"_{word(manifest.image)}", taken)]
-        block(above[0], [], common)
-    shared: dict[str, list[str]] = {}
-    for target in targets:
-        if target.dockerfile not in shared:
-            common = _take_common([left[user.name] for user in graph.by_dockerfile[target.dockerfile]])
-            shared[target.dockerfile] = above
-            if common:
-                name = _free_name(f"_{dockerfile_word(target.dockerfile)}", taken)
-                block(name, above, common)
-                shared[target.dockerfile] = [name]
-        block(target.name, shared[target.dockerfile], left[target.name], repositories.of(target))
-    return Section(
-        manifest.image, manifest.source.file, manifest.description, repositories.entries(names), tuple(blocks)
-    )
+def _list_name(platforms: Sequence[str]) -> str:
+    """Name a list of platforms: `linux_amd64_arm64`."""
+    systems: dict[str, list[str]] = {}
+    for platform in platforms:
+        system, _, architecture = platform.partition("/")
+        systems.setdefault(system, []).append(architecture)
+    return constant("_".join(part for system, found in systems.items() for part in (system, *found)))
 
 
-class _Constants:
-    """Names for the repositories of a family, so that no target repeats them."""
+class _SectionWriter:
+    """Writes what one image adds to the file."""
 
-    def __init__(self, image: str, targets: Iterable[Target], taken: set[str]) -> None:
-        kinds = dict.fromkeys(target.repositories for target in targets if target.publish)
-        base = word(image).lower().replace("-", "_")
-        base = f"image_{base}" if base[0].isdigit() else base
-        self._names: dict[tuple[str, ...], str] = {}
-        for repositories in kinds:
-            last = word(repositories[0].rsplit("/", 1)[-1]).lower().replace("-", "_")
+    def __init__(self, manifest: Manifest, blocks: Sequence[Block], names: _Names) -> None:
+        self.manifest = manifest
+        self.blocks = blocks
+        self.names = names
+        self.tables: list[Table] = []
+        self.written: list[HclBlock] = []
+        self.repositories = self.name_repositories()
+        descriptions = {release.name: release.description for release in manifest.releases}
+        self.cells = {
+            target.name: {"description": descriptions[target.release], **self.attributes(target)}
+            for block in blocks
+            for target in block.targets
+        }
+
+    def write_blocks(self) -> None:
+        """Write the blocks of the image; from then on there are its tables."""
+        above = self.share(word(self.manifest.image), self.blocks, [])
+        for release in dict.fromkeys(block.targets[0].release for block in self.blocks):
+            mine = [block for block in self.blocks if block.targets[0].release == release]
+            inherited = self.share(release_name(mine[0].targets[0]), mine, above)
+            self.written += [self.block(block, inherited) for block in mine]
+
+    def section(self, groups: Sequence[HclBlock], whole: str) -> Section:
+        """Return the section, with a constant for the rows of all tables if it has a name."""
+        constants = [Entry(name, hcl.write(list(found))) for found, name in self.repositories.items()]
+        if whole:
+            rows = Call("concat", tuple(Code(table.constant) for table in self.tables))
+            constants.append(Entry(whole, hcl.write(rows, 0, f"{whole} = ").removeprefix(f"{whole} = ")))
+        return Section(
+            self.manifest.image,
+            self.manifest.source.file,
+            self.manifest.description,
+            tuple(constants),
+            tuple(self.written),
+            tuple(groups),
+        )
+
+    def share(self, name: str, blocks: Sequence[Block], above: list[str]) -> list[str]:
+        """Take what all targets of the blocks have in common into a block of its own, if that makes the file shorter.
+
+        Returns what the blocks inherit.
+        """
+        targets = [target.name for block in blocks for target in block.targets]
+        common = _common([self.cells[target] for target in targets])
+        saved = sum(len(value) if key in _MERGED else 1 for key, value in common.items()) * (len(blocks) - 1)
+        if saved <= _LEVEL:
+            return above
+        for target in targets:
+            self.cells[target] = _without(self.cells[target], common)
+        level = free_name(f"_{name}", self.names.blocks)
+        self.written.append(_block(level, {"inherits": above, **common}))
+        return [level]
+
+    def block(self, block: Block, inherited: list[str]) -> HclBlock:
+        """Return the block of some targets."""
+        targets = block.targets
+        cells = [self.cells[target.name] for target in targets]
+        if len(targets) == 1:
+            return _block(block.name, _ordered({"inherits": inherited, **cells[0]}))
+        found = matrix_of(
+            [target.name for target in targets],
+            release_name(targets[0]),
+            {axis: [target.values[axis] for target in targets] for axis in targets[0].values},
+            cells,
+            platforms=[self.names.asked(target.platforms) for target in targets] if self.names.lists else None,
+            taken=self.names.constants,
+        )
+        head = {"inherits": inherited, "matrix": found.over, "name": found.name}
+        if found.over:
+            return _block(block.name, _ordered({**head, **found.attributes}))
+        table = free_name(constant(block.name), self.names.constants)
+        self.tables.append(Table(table, targets))
+        head["matrix"] = {ROW: Code(table)}
+        return _block(block.name, _ordered({**head, **found.attributes}), Entry(table, hcl.write(found.table)))
+
+    def name_repositories(self) -> dict[tuple[Text, ...], str]:
+        """Return names for the lists of repositories that several blocks need."""
+        needed = Counter(
+            repositories
+            for block in self.blocks
+            for repositories in {target.repositories for target in block.targets if target.publish}
+        )
+        several = [repositories for repositories, count in needed.items() if count > 1]
+        base = constant(self.manifest.image)
+        names = {}
+        for repositories in several:
+            last = constant(repositories[0].with_defaults().rsplit("/", 1)[-1])
             full = last if last.startswith(base) else f"{base}_{last}"
-            self._names[repositories] = _free_name(f"{base if len(kinds) == 1 else full}_repositories", taken)
+            names[repositories] = free_name(f"{base if len(several) == 1 else full}_repositories", self.names.constants)
+        return names
 
-    def of(self, target: Target) -> Name | None:
-        return Name(self._names[target.repositories]) if target.publish else None
+    def attributes(self, target: Target) -> dict[str, Any]:
+        """Return the attributes of a target, without inheritance, as the file has them."""
+        attributes = {key: _plain(value) for key, value in bake_attributes(target).items()}
+        if "platforms" in attributes:
+            attributes["platforms"] = self.names.built(target.platforms)
+        if "tags" in attributes:
+            name = self.repositories.get(target.repositories)
+            repositories = Code(name) if name else _plain(target.repositories)
+            attributes["tags"] = Call("tags", (repositories, attributes["tags"]))
+        return attributes
 
-    def entries(self, names: Mapping[str, str]) -> tuple[Entry, ...]:
-        return tuple(Entry(name, hcl.write(list(repositories), names)) for repositories, name in self._names.items())
+
+def _plain(value: Any) -> Any:
+    """Return data with strings for texts without variables, and lists for tuples."""
+    if isinstance(value, Text):
+        return value if value.variables else value.with_defaults()
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _take_common(all_attributes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Remove what all of several targets have in common from each, and return it."""
-    if len(all_attributes) < 2:  # noqa: PLR2004 - one target has nobody to share with
-        return {}
-    first = all_attributes[0]
+def _ordered(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with the description first."""
+    return {"description": attributes.get("description", ""), **attributes}
+
+
+def _block(name: str, attributes: Mapping[str, Any], table: Entry | None = None) -> HclBlock:
+    """Return a block, without a description or a list of what it inherits if these are empty."""
+    entries = (
+        Entry(key, hcl.write(value, 2, f"{key} = ").removeprefix(f"{key} = "))
+        for key, value in attributes.items()
+        if value or key not in ("description", "inherits")
+    )
+    return HclBlock(name, tuple(entries), table)
+
+
+def _common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what all of several targets have in common."""
+    first, *others = cells
     common: dict[str, Any] = {}
-    for name, value in first.items():
-        if name == "tags":
-            continue
-        if name in _MERGED:
+    for key, value in first.items():
+        if key in _MERGED:
             same = {
-                key: item
-                for key, item in value.items()
-                if all(other.get(name, {}).get(key) == item for other in all_attributes)
+                name: item
+                for name, item in value.items()
+                if all(other.get(key, {}).get(name) == item for other in others)
             }
-            if same:
-                common[name] = same
-        elif all(other.get(name) == value for other in all_attributes):
-            common[name] = value
-    for attributes in all_attributes:
-        for name, value in common.items():
-            if name in _MERGED:
-                attributes[name] = {key: item for key, item in attributes[name].items() if key not in value}
-                if not attributes[name]:
-                    del attributes[name]
-            else:
-                del attributes[name]
+            common |= {key: same} if same else {}
+        elif key not in _OWN and all(other.get(key) == value for other in others):
+            common[key] = value
     return common
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    """Return `name`, or `name-2` and so on, as long as something else is called so."""
-    found, count = name, 1
-    while found in taken:
-        count += 1
-        found = f"{name}-{count}"
-    taken.add(found)
-    return found
+def _without(attributes: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes without what they have in common with others."""
+    left = {}
+    for key, value in attributes.items():
+        if key not in common:
+            left[key] = value
+        elif key in _MERGED and (own := {name: item for name, item in value.items() if name not in common[key]}):
+            left[key] = own
+    return left

@@ -1,6 +1,6 @@
 """Have buildx read a bake file.
 
-In: a bake file, the names of its blocks. Out: a `Reading`, or a `BakegenError` with what buildx says.
+In: a bake file, names of what is in it. Out: a `Reading`, or a `BakegenError` with what buildx says.
 
 No daemon and no network is asked. buildx runs in an empty folder with a copy of the file: `bake --print` looks for the
 files of secrets and SSH agents, and opens the files that outputs name. Its environment holds no variable of the file.
@@ -13,8 +13,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +32,27 @@ _KEPT = (
 _REESCAPED = ("annotations", "args", "extra-hosts", "labels")  # since 0.23, so that the JSON can be fed back
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The names of the groups and targets of a bake file that are to be read."""
-
-    groups: Sequence[str]
-    targets: Sequence[str]
-
-
 def read_with_buildx(
     buildx: Buildx,
     content: bytes,
-    names: Names,
+    names: Iterable[str],
     *,
     targets: Iterable[Attributes] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Reading:
-    """Return what `buildx bake --print` reads in a bake file.
+    """Return what `buildx bake --print` reads in a bake file under the names of groups, targets and matrices.
 
+    Groups are read with all groups in them, targets without those whose names begin with `_`, which are only inherited.
     `targets` tell which secrets and keys need stand-ins; values in `environment` override the defaults of variables.
     Raises `BakegenError` (`bake-unreadable`) with the message of buildx.
     """
-    first = ["default"] if "default" in names.groups else []
-    wanted = [name for name in dict.fromkeys([*names.groups, *names.targets]) if name not in first]
+    wanted = list(dict.fromkeys(names))
+    first = ["default"] if "default" in wanted else []
     # Only what is asked for is printed, and thousands of names are too long for a command line: so one group holds
     # them all. Asked for by name, `default` would be the list of what is asked for, unless it comes first.
     everything, probe = _free("bakegen-all", wanted), _free("bakegen-probe", wanted)
     catch_all = {
-        "group": {everything: {"targets": [*wanted, probe]}},
+        "group": {everything: {"targets": [*(name for name in wanted if name != "default"), probe]}},
         "target": {probe: {"labels": {"probe": "$${"}}},
     }
     with tempfile.TemporaryDirectory(prefix="bakegen-") as folder:
@@ -82,9 +74,9 @@ def read_with_buildx(
     groups = {
         name: tuple(member for member in group["targets"] if member != everything)
         for name, group in printed["group"].items()
-        if name != everything and name in names.groups
+        if name != everything and (name != "default" or first)
     }
-    return Reading({name: canonical(attributes) for name, attributes in read.items()}, groups)
+    return Reading({name: canonical(read[name]) for name in read if not name.startswith("_")}, groups)
 
 
 def _free(name: str, taken: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
-"""What a tool reads in a bake file, in one form, whatever the tool and its version.
+"""What buildx reads in a bake file, in one form, whatever its version; and what can be wrong with the file.
 
-In: targets and groups as buildx or python-hcl2 gives them. Out: a `Reading`, which can be compared with another.
+In: targets and groups as buildx prints them. Out: a `Reading`, which can be compared with another.
 """
 
 from __future__ import annotations
@@ -112,6 +112,12 @@ def _csv(entry: Mapping[str, str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(f"{key}={entry[key]}" for key in sorted(entry))
     return text.getvalue()
+
+
+def mismatch(message: str, line: int = 0, column: int = 0) -> Problem:
+    """Return the problem of a bake file that says something else than the manifests."""
+    hint = "`bakegen generate --diff` shows the lines, `bakegen generate` writes them"
+    return Problem(code="bake-mismatch", message=message, position=Position(BAKE_FILE, line, column), hint=hint)
 
 
 def unreadable(message: str, content: bytes, line: int = 0, column: int = 0) -> Problem:

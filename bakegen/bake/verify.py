@@ -1,29 +1,35 @@
-"""Judge the bake file on disk against the manifests, by what bake itself reads in it.
+"""Judge the bake file on disk against the manifests, by what buildx reads in it.
 
-In: a bake file, a `Graph`, and a tool that reads bake files: buildx, or python-hcl2 where there is no buildx. Out: how
-much was compared, or a `BakegenError` with a problem for every difference.
+In: a bake file, a `Graph`, a buildx. Out: how much was compared, or a `BakegenError` with a problem for every difference.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from bakegen.bake.model import BAKE_FILE, bake_attributes
-from bakegen.bake.print import Names, read_with_buildx
-from bakegen.bake.reading import Attributes, Reading, canonical
+from bakegen.bake.attributes import bake_attributes
+from bakegen.bake.blocks import Block, blocks_of
+from bakegen.bake.model import BAKE_FILE
+from bakegen.bake.print import read_with_buildx
+from bakegen.bake.reading import Attributes, Reading, canonical, mismatch
 from bakegen.docker.buildx import Buildx, find_buildx
-from bakegen.errors import BakegenError, Position, Problem, fail
+from bakegen.errors import BakegenError, Problem, fail
+from bakegen.expressions.text import Text
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
+from bakegen.spec.bake_attributes import ATTRIBUTES
 
 _BLOCK = re.compile(r'^[ \t]*(group|target)[ \t]+"?([^\s"{]+)"?[ \t]*\{', re.MULTILINE)
+_ROW = re.compile(r'\{[ \t]*name[ \t]*=[ \t]*"([^"]+)"')
+_NOT_FOUND = re.compile(r"failed to find target (\S+)")
 _SHOWN = 8  # items of a list in a message
-_HINT = "`bakegen generate --diff` shows the lines, `bakegen generate` writes them"
 
 
 def read_content(root: Path) -> bytes:
@@ -61,58 +67,58 @@ def needed_buildx(graph: Graph) -> tuple[int, int]:
     return max(manifest.buildx for manifest in graph.manifests)
 
 
-def judge(graph: Graph, content: bytes, buildx: Buildx | None) -> tuple[int, int]:
-    """Compare a bake file with the graph, read by `buildx` or else by python-hcl2.
+def judge(graph: Graph, content: bytes, buildx: Buildx) -> tuple[int, int]:
+    """Compare what a buildx reads in a bake file with the graph.
 
     Returns how many targets and groups were compared; raises `BakegenError` with every difference.
     """
-    model = model_reading(graph)
-    lines = _block_lines(content.decode(errors="replace"))
+    model = model_reading(graph, buildx.version)
+    places = _Places(content.decode(errors="replace"), blocks_of(graph))
+    targets = [resolved_attributes(graph, target) for target in graph.targets.values()]
     try:
-        reading = _read_with_buildx(buildx, graph, content, lines) if buildx else _read_with_hcl2(content)
-    except BakegenError as error:  # perhaps only because a group names what is missing
-        names = Reading({name: {} for name in lines["target"]}, dict.fromkeys(lines["group"], ()))
-        raise BakegenError([*_missing(model, names), *error.problems]) from error
+        reading = read_with_buildx(buildx, content, places.names, targets=targets)
+    except BakegenError as error:  # perhaps only because something names what is missing
+        missing = _missing(model, places.reading(without=_NOT_FOUND.findall(str(error))))
+        raise BakegenError([*missing, *error.problems]) from error
     model, reading = _with_implied(model), _with_implied(reading)
-    problems = [*_missing(model, reading), *_differences(model, reading, lines)]
+    problems = [*_missing(model, reading), *_differences(model, reading, places)]
     if problems:
         raise BakegenError(problems)
     return len(model.targets), len(model.groups)
 
 
-def model_reading(graph: Graph) -> Reading:
-    """Return what bake should read: all targets and groups of the graph, variables at their defaults."""
+def model_reading(graph: Graph, version: tuple[int, int]) -> Reading:
+    """Return what a version of buildx should read: all that is in the graph, variables at their defaults."""
     return Reading(
-        {target.name: canonical(_attributes(graph, target)) for target in graph.targets.values()},
+        {
+            target.name: canonical(
+                {
+                    name: value
+                    for name, value in resolved_attributes(graph, target).items()
+                    if ATTRIBUTES[name].since <= version
+                }
+            )
+            for target in graph.targets.values()
+        },
         {group.name: group.members for group in graph.groups},
     )
 
 
-def _attributes(graph: Graph, target: Target) -> dict[str, Any]:
+def resolved_attributes(graph: Graph, target: Target) -> dict[str, Any]:
     """Return the attributes of a target as it would stand alone in a bake file without variables."""
 
     def plain(value: Any) -> Any:
-        if isinstance(value, str):
-            return normalize("NFC", graph.resolve(target, value))  # as HCL does when it puts texts together
+        if isinstance(value, str | Text):
+            text = value if isinstance(value, str) else value.with_defaults()
+            return normalize("NFC", text)  # as HCL does when it puts texts together
         if isinstance(value, Mapping):
             return {plain(key): plain(item) for key, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
+    description = graph.manifest(target.image).release(target.release).description
     tags = {"tags": target.references} if target.publish else {}
-    return {name: plain(value) for name, value in {**bake_attributes(target), **tags}.items()}
-
-
-def _read_with_buildx(buildx: Buildx, graph: Graph, content: bytes, lines: Mapping[str, Mapping[str, int]]) -> Reading:
-    """Return the groups and targets of a file; a group hides the target of its name."""
-    names = Names(list(lines["group"]), [name for name in lines["target"] if not name.startswith("_")])
-    targets = [_attributes(graph, target) for target in graph.targets.values()]
-    return read_with_buildx(buildx, content, names, targets=targets)
-
-
-def _read_with_hcl2(content: bytes) -> Reading:
-    from bakegen.bake.hcl_reader import read_with_hcl2  # costs a tenth of a second
-
-    return read_with_hcl2(content)
+    attributes = {"description": description, **bake_attributes(target), **tags}
+    return {name: plain(value) for name, value in attributes.items()}
 
 
 def _with_implied(reading: Reading) -> Reading:
@@ -141,46 +147,76 @@ def _with_implied(reading: Reading) -> Reading:
     return Reading(targets, reading.groups)
 
 
-def _block_lines(text: str) -> dict[str, dict[str, int]]:
-    """Return where groups and targets begin, found without a parser: buildx prints only what it is asked for."""
-    found: dict[str, dict[str, int]] = {"group": {}, "target": {}}
-    line, offset = 1, 0
-    for match in _BLOCK.finditer(text):
-        line, offset = line + text.count("\n", offset, match.start()), match.start()
-        found[match[1]].setdefault(match[2], line)
-    return found
+@dataclass(frozen=True)
+class _Places:
+    """Where the blocks of a file begin, found without a parser; and the blocks in which targets should stand."""
+
+    text: str
+    blocks: Sequence[Block]
+
+    @cached_property
+    def found(self) -> Mapping[str, Mapping[str, int]]:
+        """The lines of groups, targets and rows of tables by their names."""
+        found: dict[str, dict[str, int]] = {"group": {}, "target": {}, "row": {}}
+        for number, line in enumerate(self.text.split("\n"), 1):
+            for match in _BLOCK.finditer(line):
+                found[match[1]].setdefault(match[2], number)
+            for match in _ROW.finditer(line):
+                found["row"].setdefault(match[1], number)
+        return found
+
+    @cached_property
+    def block_of(self) -> Mapping[str, str]:
+        """The names of the blocks of targets."""
+        return {target.name: block.name for block in self.blocks for target in block.targets}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all groups and targets; of a matrix, that of its block."""
+        return [*self.found["group"], *self.found["target"]]
+
+    def line(self, kind: str, name: str) -> int:
+        """Return where a group or target stands: a target in its row, or else in its block; 0 if that is unknown."""
+        if kind == "group":
+            return self.found["group"].get(name, 0)
+        block = self.found["target"].get(self.block_of.get(name, name), 0)
+        return self.found["target"].get(name) or self.found["row"].get(name) or block
+
+    def reading(self, without: Iterable[str]) -> Reading:
+        """Return what there seems to be, without what is known not to be there."""
+        targets = {name for name, block in self.block_of.items() if {name, block} & self.found["target"].keys()}
+        return Reading(
+            {name: {} for name in targets.difference(without)},
+            dict.fromkeys({*self.names}, ()),
+        )
 
 
 def _missing(model: Reading, read: Reading) -> Iterator[Problem]:
     for kind, said, found in _kinds(model, read):
         for name in said:
             if name not in found:
-                yield _mismatch(f'{kind} "{name}" is missing: bake reads nothing of that name', 0)
+                yield mismatch(f'{kind} "{name}" is missing: bake reads nothing of that name')
 
 
-def _differences(model: Reading, read: Reading, lines: Mapping[str, Mapping[str, int]]) -> Iterator[Problem]:
+def _differences(model: Reading, read: Reading, places: _Places) -> Iterator[Problem]:
     for kind, said, found in _kinds(model, read):
         for name in found:
-            if name not in said and not (kind == "target" and name.startswith("_")):  # `_` marks what others inherit
-                yield _mismatch(f'{kind} "{name}" is superfluous: no manifest makes it', lines[kind].get(name, 0))
+            if name not in said and not name.startswith("_"):  # which is not for the command line
+                yield mismatch(f'{kind} "{name}" is superfluous: no manifest makes it', places.line(kind, name))
     for name, attributes in model.targets.items():
         if name in read.targets:
             for field, here, there in _differing(read.targets[name], attributes):
                 message = f'target "{name}", {field}: bake reads {here}, the manifests say {there}'
-                yield _mismatch(message, lines["target"].get(name, 0))
+                yield mismatch(message, places.line("target", name))
     for name in model.groups:
         if name in read.groups:
             for _, here, there in _differing({"targets": read.members(name)}, {"targets": model.members(name)}):
                 message = f'group "{name}", targets: bake reads {here}, the manifests say {there}'
-                yield _mismatch(message, lines["group"].get(name, 0))
+                yield mismatch(message, places.line("group", name))
 
 
 def _kinds(model: Reading, read: Reading) -> tuple[tuple[str, Collection[str], Collection[str]], ...]:
     return ("target", model.targets, read.targets), ("group", model.groups, read.groups)
-
-
-def _mismatch(message: str, line: int) -> Problem:
-    return Problem(code="bake-mismatch", message=message, position=Position(BAKE_FILE, line), hint=_HINT)
 
 
 def _differing(read: Attributes, model: Attributes) -> Iterator[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ from bakegen.errors import BakegenError, Problem, fail
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, Target
-from bakegen.output.write import compare
+from bakegen.output.compare import compare
 from bakegen.project import Project
 from bakegen.render.files import readme_path, render, render_bake_file
 
@@ -110,7 +110,7 @@ def check_current(project: Project, names: Iterable[str]) -> None:
     files = render(replace(project, graph=graph.part(sharing))).files
     own = set(map(readme_path, graph.by_image))
     built_from = {path: file for path, file in files.items() if path.startswith(f"{OUTPUT}/") and path not in own}
-    stale = compare(project.root, built_from, tuple(built_from)).differing
+    stale = compare(project.root, built_from, built_from.__contains__).differing
     if stale:
         more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
         raise fail(
@@ -174,7 +174,7 @@ def _closure(graph: Graph, names: Iterable[str]) -> set[str]:
     new = set(names)
     while new:
         found |= new | graph.ancestors(new)
-        contexts = {text for name in found for text in graph.targets[name].contexts.values()}
+        contexts = {text.with_defaults() for name in found for text in graph.targets[name].contexts.values()}
         linked = {text.removeprefix("target:") for text in contexts if text.startswith("target:")}
         new = (linked & graph.targets.keys()) - found
     return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bakegen.console import count, say
 
 if TYPE_CHECKING:
-    from bakegen.output.write import Changes
+    from bakegen.output.compare import Changes
 
 KINDS = ("new", "changed", "removed", "edited", "foreign")
 _SHOWN = 20  # paths of one kind that are named

@@ -24,20 +24,21 @@ def create_context(
 
     They tell what is rendered and what is built. Nothing is written if any manifest or template has a problem.
     """
-    from bakegen.output import write as output
+    from bakegen.output.lock import lock
+    from bakegen.output.write import write
     from bakegen.project import load_project
     from bakegen.render.files import render
     from bakegen.render.metadata import check_metadata, metadata, metadata_paths
     from bakegen.source.paths import find_root
 
     root = find_root(context.obj)
-    with output.lock(root, waiting=say_waiting):
+    with lock(root, waiting=say_waiting):
         project = load_project(root)
         paths = [path for manifest in project.graph.restrict(images) for path in metadata_paths(manifest.image)]
         made = metadata(project, render(project), paths)
         if validate:
             check_metadata(made)
-        changes = output.write(root, made, tuple(paths), force=force)
+        changes = write(root, made, made.__contains__, force=force)
     if form is TextFormat.json:
         print_json(changes_data(changes))
     say_changes(changes, done=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bakegen.commands.options import TableFormat
-from bakegen.console import coloured, count, print_json, print_lines, progress, say
+from bakegen.console import count, print_json, print_lines, progress, say
 
 if TYPE_CHECKING:
     from bakegen.doctor.findings import Finding
@@ -37,7 +36,9 @@ def doctor(
     if form is TableFormat.json:
         print_json([asdict(finding) for finding in findings])
     else:
-        print_lines(_lines(findings))
+        lines = _lines(findings)
+        state = lines[0].index("STATE")
+        print_lines(lines, {rf"^.{{{state}}}({word})\b": colour for word, colour in _COLOURS.items()})
     errors, warnings = (sum(finding.state == state for finding in findings) for state in ("error", "warning"))
     say(f"{count(errors, 'error')}, {count(warnings, 'warning')}")
     if errors:
@@ -54,12 +55,4 @@ def _lines(findings: list[Finding]) -> list[str]:
         if finding.fix and finding.fix not in fixes:
             fixes.add(finding.fix)
             rows.append({"check": "", "state": "fix:", "found": finding.fix})
-    head, *lines = table(rows, _COLUMNS)
-    start = head.index("STATE")
-    return [head, *(_painted(line, start, str(row["state"])) for line, row in zip(lines, rows, strict=True))]
-
-
-def _painted(line: str, start: int, state: str) -> str:
-    if state not in _COLOURS:
-        return line
-    return line[:start] + coloured(state, _COLOURS[state], sys.stdout) + line[start + len(state) :]
+    return table(rows, _COLUMNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -18,9 +19,10 @@ def explain(
     ],
     form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
 ) -> None:
-    """Explain a target, and where each of its parts was said.
+    """Explain a target or a tag: which manifest line sets each value, and why.
 
-    Its tags, platforms, parents, groups and build args, and the commands that build it.
+    Its tags, platforms, parents, groups and build args, and the commands that build it. Values are those that bake reads:
+    BAKEGEN_REGISTRY, BAKEGEN_PLATFORMS and the variables of the manifests count.
 
     For a target that does not exist, say why.
     """
@@ -28,9 +30,9 @@ def explain(
     from bakegen.source.paths import find_root
     from bakegen.views.explain import explain as explain_target
 
-    graph = load_project(find_root(context.obj)).graph
-    explanation = explain_target(graph, words)
+    found = explain_target(load_project(find_root(context.obj)), words, os.environ)
     if form is TextFormat.json:
-        print_json(explanation.as_data(graph))
+        data = [explanation.as_data() for explanation in found]
+        print_json(data if len(data) > 1 else data[0])
     else:
-        print_lines(explanation.as_text())
+        print_lines("\n\n".join("\n".join(explanation.as_text()) for explanation in found).split("\n"))

@@ -37,7 +37,7 @@ def init(
     """
     from bakegen.docker.process import ending_on_signals
     from bakegen.errors import BakegenError, MisuseError
-    from bakegen.source.paths import find_root
+    from bakegen.source.paths import absolute, find_root
     from bakegen.starter.family import check_names, first_files, write_family
     from bakegen.starter.releases import parse_releases
 
@@ -49,7 +49,7 @@ def init(
     try:
         root = find_root(context.obj)
     except BakegenError:  # there is no project yet
-        root = context.obj.resolve()
+        root = absolute(context.obj)
     try:
         with ending_on_signals():
             written = write_family(root, first_files(image, wanted, registry), say_waiting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from bakegen.console import print_json, print_lines
 WHAT = {
     "targets": ("target", "platforms", "dockerfile"),
     "groups": ("group", "kind", "targets"),
-    "tags": ("tag", "platforms", "target"),
+    "tags": ("tag", "platforms", "target", "repositories"),
     "dockerfiles": ("dockerfile", "template", "targets"),
 }
 
@@ -26,25 +27,29 @@ def list_(
             help="What to list (targets if left out), and which.",
         ),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How it is printed.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
-    """List what there is: targets, groups, tags or Dockerfiles."""
+    """List targets, groups, tags or Dockerfiles.
+
+    Tags and platforms are those that bake reads: BAKEGEN_REGISTRY, BAKEGEN_PLATFORMS and the variables of the manifests
+    count, such as APP_VERSION.
+    """
     from bakegen.project import load_project
     from bakegen.source.paths import find_root
     from bakegen.views import listing
 
     what, *selectors = words if words and words[0] in WHAT else ["targets", *(words or [])]
     graph = load_project(find_root(context.obj)).graph
-    targets = graph.select(selectors)
+    targets = listing.built_targets(graph.select(selectors), os.environ)
     match what:
         case "groups":
-            rows = listing.group_rows(graph, targets)
+            rows = listing.group_rows(graph, targets, os.environ)
         case "tags":
-            rows = listing.tag_rows(graph, targets)
+            rows = listing.tag_rows(targets, os.environ)
         case "dockerfiles":
             rows = listing.dockerfile_rows(targets)
         case _:
-            rows = [listing.target_row(graph, target) for target in targets]
+            rows = [listing.target_row(target, os.environ) for target in targets]
     columns = WHAT[what]
     match form:
         case Format.json:

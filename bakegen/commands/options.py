@@ -12,6 +12,7 @@ import typer.core
 
 from bakegen.console import be_quiet
 from bakegen.errors import fail
+from bakegen.source.paths import absolute
 
 
 class Command(typer.core.TyperCommand):
@@ -65,7 +66,7 @@ def output_file(context: typer.Context, named: Path | None) -> Path | None:
     """
     if named is None:
         return None
-    file: Path = (context.obj / named).absolute()
+    file = absolute(context.obj / named)
     why, hint = "", "name another place"
     try:
         is_file = file.is_file()

@@ -10,7 +10,7 @@ import typer
 from bakegen.console import print_json
 
 
-class Kind(StrEnum):
+class SchemaKind(StrEnum):
     """What there is a schema of."""
 
     manifest = "manifest"
@@ -20,13 +20,14 @@ class Kind(StrEnum):
 
 def schema(
     kind: Annotated[
-        Kind, typer.Argument(metavar="[manifest|dockerfiles|images]", help="What the schema is of.", show_default=False)
-    ] = Kind.manifest,
+        SchemaKind,
+        typer.Argument(metavar="[manifest|dockerfiles|images]", help="What the schema is of.", show_default=False),
+    ] = SchemaKind.manifest,
 ) -> None:
     """Print the JSON Schema of manifests, for editors.
 
     Or that of what create-context writes.
     """
-    from bakegen.render.metadata import schema_of
+    from bakegen.source.resources import schema_of
 
     print_json(schema_of(kind.value))

@@ -9,7 +9,7 @@ import typer
 
 from bakegen.commands.options import Images
 from bakegen.console import count, print_json, print_lines, say
-from bakegen.errors import BakegenError, Problem
+from bakegen.errors import BakegenError, Problem, printable
 
 
 class ProblemFormat(StrEnum):
@@ -72,4 +72,4 @@ def _as_annotation(problem: Problem) -> str:
     place = f" file={where.file},line={max(1, where.line)},col={max(1, where.column)}," if where else " "
     hint = f" ({problem.hint})" if problem.hint else ""
     text = f"{problem.message}{hint}".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::error{place}title={problem.code}::{text}"
+    return printable(f"::error{place}title={problem.code}::{text}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bakegen.docker.buildx import Buildx
 from bakegen.docker.inspect import Builder
-from bakegen.output.write import Changes
+from bakegen.output.compare import Changes
 from bakegen.registries.answers import Answer
 
 

@@ -17,7 +17,8 @@ from bakegen.console import count
 from bakegen.docker.inspect import Builder, Node, node_for, way_of
 from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
 from bakegen.errors import printable
-from bakegen.output.write import RECORDS, Changes
+from bakegen.output.compare import Changes
+from bakegen.output.files import RECORDS
 from bakegen.spec.bake_attributes import OLDEST_BUILDX
 from bakegen.spec.platforms import Platform
 

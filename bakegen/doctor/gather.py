@@ -29,7 +29,7 @@ from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, S
 from bakegen.errors import BakegenError
 from bakegen.generation import Run, carry_out
 from bakegen.graph.graph import Graph
-from bakegen.output.write import Changes
+from bakegen.output.compare import Changes
 from bakegen.project import Project, load_project
 from bakegen.registries.answers import patiently
 from bakegen.registries.logins import Login, logins

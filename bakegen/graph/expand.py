@@ -1,4 +1,4 @@
-"""Turn a manifest into targets: every release at every point of its axes.
+"""Turn a manifest into targets: every release at every combination of its axes' values.
 
 In: a `Manifest`. Out: `Draft`s (targets whose parents are not linked yet), and what does not exist and why.
 """
@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from posixpath import dirname
 from typing import Any, Literal
 
-from bakegen.errors import BakegenError, Code, Collector
-from bakegen.expressions.evaluate import EMPTY_NAME, Evaluator, Expression, FreeText, Scope, Value
-from bakegen.expressions.text import as_written, with_defaults
-from bakegen.graph.model import Absent, Target
-from bakegen.graph.tag_names import Claim, expand_pattern, settle_claims
-from bakegen.manifest.model import Axis, AxisValue, Manifest, Registry, Release
+from bakegen.errors import Code, Collector, Problem, did_you_mean
+from bakegen.expressions.sandbox import Evaluator, computed_from
+from bakegen.expressions.scope import Condition, Expression, Scope
+from bakegen.expressions.text import Text
+from bakegen.expressions.values import FreeText, text_of
+from bakegen.graph.model import Absent, MissingPlatform, Target
+from bakegen.graph.names import value_word, word
+from bakegen.graph.scope import FamilyNames, completed
+from bakegen.graph.tag_names import Claim, Settled, expand_pattern, settle_claims
+from bakegen.graph.values import agent_problems, attribute_problems, value_problems
+from bakegen.manifest.model import Axis, AxisValue, Exclusion, Manifest, Registry, Release
 from bakegen.source.paths import path_mistake
 from bakegen.source.yaml import KeyPath
 from bakegen.spec.platforms import Platform
@@ -27,17 +31,20 @@ from bakegen.spec.references import is_reference, is_repository, is_tag, registr
 from bakegen.spec.registry_kinds import KINDS, kind_for
 
 OUTPUT = "generated"
+MAX_COMBINATIONS = 100_000  # of axis values in one manifest, before `exclude` and `when`: a second of work
+MAX_TARGETS = 20_000  # of a project: bake, whose time grows with their square, needs minutes to read as many
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")  # docker-image://, target:, oci-layout://, https://
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _SHOWING = ", ".join(kind.title for kind in KINDS if kind.readme)
+
+Point = Mapping[str, AxisValue]  # axis -> value
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ParentRequest:
     """A parent that a target asks for: an outside image, or a release of a family at some values."""
 
     path: KeyPath
-    outside: str = ""
+    outside: Text = Text()  # noqa: RUF009 - frozen
     image: str = ""
     release: str = ""
     values: Mapping[str, str] | None = None
@@ -46,11 +53,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A target before its parents are linked; `tag_paths` says which pattern made each tag."""
+    """A target before its parents are linked."""
 
     target: Target
-    wanted: tuple[Wanted, ...]
-    tag_paths: tuple[KeyPath, ...]
+    parents: tuple[ParentRequest, ...]
+    discovers: bool = False  # whether the parents are those that the Dockerfile names
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +67,6 @@ class Expansion:
     manifest: Manifest
     drafts: tuple[Draft, ...]
     absent: tuple[Absent, ...]
-
-
-def word(text: str) -> str:
-    """Return text as a word of a bake name, which knows letters, digits, `_` and `-` only."""
-    return _UNSAFE.sub("-", text)
-
-
-def value_word(axis: str, value: str) -> str:
-    """Return how an axis value is called in target and group names; a number gets its axis in front: `python3-9`."""
-    return word(f"{axis}{value}" if value[0].isdigit() else value)
-
-
-def dockerfile_word(path: str) -> str:
-    """Name a Dockerfile by its folders: `generated/app/debian11/base/Dockerfile-conda` is `app_debian11_base_conda`."""
-    parts = path.split("/")[1:]
-    parts[-1] = parts[-1].removeprefix("Dockerfile").strip("-.")
-    return "_".join(word(part) for part in parts if part)
 
 
 def build_args(manifest: Manifest, release: Release, values: Mapping[str, str]) -> dict[str, Expression]:
@@ -90,73 +80,100 @@ def build_args(manifest: Manifest, release: Release, values: Mapping[str, str]) 
 
 def expand(manifest: Manifest, evaluator: Evaluator) -> Expansion:
     """Return all targets of a manifest, in its order; raises `BakegenError` with every problem found."""
+    _check_size(manifest)
+    manifest = _with_series(manifest, evaluator)
     work = _Expander(manifest, evaluator)
     drafts = tuple(draft for release in manifest.releases for draft in work.release(release))
+    work.check_hits()
     work.problems.stop_if_any()
     return Expansion(manifest, drafts, tuple(work.absent))
 
 
-class Names:
-    """The names that expressions of one manifest may use, apart from those that differ from target to target."""
-
-    def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
-        self.manifest = manifest
-        self.evaluator = evaluator
-        self.common: dict[str, Any] = {"image": manifest.image, **manifest.data}
-        self.variables = {name: FreeText(f"\0{name}\0") for name in manifest.variables}
-
-    def scope(
-        self, values: Mapping[str, Any], properties: Mapping[str, AxisValue], unavailable: Mapping[str, tuple[str, str]]
-    ) -> Scope:
-        """Return a scope with `values`, and axis values by the text that `values` gives them."""
-        scope = Scope(self.evaluator, self.manifest.source, self.manifest.define, unavailable)
-        scope.add(self.common).add(values)
-        return scope.add(
-            {axis: Value(str(values[axis]), axis, value.properties, scope) for axis, value in properties.items()}
-        )
-
-
-def unavailable_names(manifest: Manifest, release: Release) -> dict[str, tuple[str, str]]:
-    """Return the names that exist, but not in the expressions of this release, and why."""
-    names = {
-        axis.name: (
-            f'release "{release.name}" does not span axis "{axis.name}"',
-            "add it to the `axes` of the release",
+def _with_series(manifest: Manifest, evaluator: Evaluator) -> Manifest:
+    """Return a manifest whose axis values know what the names of targets and groups call them."""
+    if not any(axis.series for axis in manifest.axes):
+        return manifest
+    names = FamilyNames(manifest, evaluator)
+    axes = tuple(
+        replace(
+            axis,
+            values=tuple(
+                replace(value, series=names.value(axis, value).plain(axis.series) if axis.series else "")
+                for value in axis.values
+            ),
         )
         for axis in manifest.axes
-        if axis.name not in release.axes
-    }
-    names["platform"] = ("there is no single platform here", "use `platforms`, or a file with `each: platform`")
-    for name in ("args", "parents", "parent"):
-        names[name] = (f'"{name}" is known in templates only', "")
-    return names
+    )
+    return replace(manifest, axes=axes)
+
+
+def _check_size(manifest: Manifest) -> None:
+    """Refuse a manifest whose axes multiply to more than anybody can build, before any work is done."""
+    left = MAX_COMBINATIONS
+    for release in manifest.releases:
+        sizes = {axis: len(manifest.axis(axis).values) for axis in release.axes}
+        number = math.prod(sizes.values())
+        left -= number
+        if left < 0:
+            shown = " by ".join(f"{size} {axis}" for axis, size in sizes.items())
+            raise manifest.source.failure(
+                "too-many-targets",
+                f'release "{release.name}" has {number:,} combinations of axis values ({shown}); '
+                f"a manifest can have {MAX_COMBINATIONS:,}",
+                release.path,
+                at_key=True,
+                hint="let releases span fewer axes, or split the family over several manifests",
+            )
 
 
 class _Expander:
+    """Makes targets of one manifest; what is wrong goes to `problems`, and `expand` fails in the end if there are any."""
+
     def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
         self.manifest = manifest
-        self.names = Names(manifest, evaluator)
+        self.names = FamilyNames(manifest, evaluator)
+        self.releases = {release.name for release in manifest.releases if release.path[0] == "releases"}
         self.problems = Collector()
         self.absent: list[Absent] = []
+        self.asked: dict[KeyPath, Condition] = {}  # the conditions of entries
+        self.hits: set[KeyPath] = set()  # of the exclusions and conditions that make a difference
 
     def report(self, code: Code, message: str, path: KeyPath, hint: str = "", *, at_key: bool = False) -> None:
         self.problems.keep(self.manifest.source.problem(code, message, path, hint=hint, at_key=at_key))
 
+    def check_hits(self) -> None:
+        """Report what makes no difference, and so is probably misspelt; a file that several include may say more."""
+        source = self.manifest.source
+
+        def own(path: KeyPath) -> bool:
+            return source.place(path).value.file == source.file
+
+        for exclusion in self.manifest.exclude:
+            if exclusion.path not in self.hits and own(exclusion.path):
+                hint = "there is no such combination; remove the entry, or mend what it names"
+                self.report("no-effect", "this excludes nothing", exclusion.path, hint)
+        for path, condition in self.asked.items():
+            if path not in self.hits and own(path):
+                hint = "remove the entry, or mend its condition"
+                self.report("no-effect", f"`{condition.text}` is false for every target", path, hint)
+
+    # ---- Which combinations exist
+
     def release(self, release: Release) -> Iterator[Draft]:
-        points: list[tuple[dict[str, AxisValue], Scope]] = []
-        unavailable = unavailable_names(self.manifest, release)
+        points: list[tuple[Point, Scope]] = []
+        built: dict[Scope, tuple[tuple[str, ...], tuple[MissingPlatform, ...]]] = {}
         for values in itertools.product(*(self.manifest.axis(axis).values for axis in release.axes)):
-            point = dict(zip(release.axes, values, strict=True))
-            texts = {axis: value.name for axis, value in point.items()}
-            if self.excluded(release, point, texts):
+            point: Point = dict(zip(release.axes, values, strict=True))
+            if self.excluded(release, point):
                 continue
-            name = self.target_name(release, point)
-            scope = self.names.scope(
-                {**self.names.variables, "release": release.name, "target": name, **texts}, point, unavailable
-            )
+            platforms, missing = self.platforms(release, point)
+            if not platforms:
+                continue
+            scope = self.names.at(release, point, self.target_name(release, point))
             with self.problems.collecting():
                 if self.exists(release, point, scope):
                     points.append((point, scope))
+                    built[scope] = platforms, missing
         if not points and not self.problems:
             reasons = dict.fromkeys(absent.reason for absent in self.absent if absent.release == release.name)
             self.report(
@@ -167,54 +184,33 @@ class _Expander:
                 at_key=True,
             )
         called = self.called(release, points)
-        for (point, scope), names in zip(points, called, strict=True):
-            try:
-                yield self.draft(release, point, scope, names)
-            except BakegenError:
-                self.diagnose(release, point, scope, names)
-
-    def diagnose(
-        self, release: Release, point: dict[str, AxisValue], scope: Scope, names: Mapping[str, tuple[str, ...]]
-    ) -> None:
-        """Collect all mistakes of a target that could not be made, not just the first."""
-        scope.add({"folder": ""})  # should the Dockerfile's path be the mistake
-        texts = {axis: value.name for axis, value in point.items()}
-        work: list[Callable[[], object]] = [
-            lambda: self.output_path(scope, release.dockerfile),
-            lambda: self.plain(scope, release.template, "a template"),
-            lambda: self.context(scope, release.context),
-            *(partial(self.named_context, scope, value) for value in release.contexts.values()),
-            *(partial(scope.text, value) for value in release.tags),
-            lambda: self.tags(release, point, scope, names),
-            *(partial(scope.text, registry.repository) for registry in self.manifest.registries),
-            lambda: self.repositories(scope),
-            *(partial(scope.text, value) for value in build_args(self.manifest, release, texts).values()),
-            *(partial(scope.text, value) for value in (*release.labels.values(), *release.annotations.values())),
-            *(partial(scope.text, value) for value in (*release.secrets, *release.ssh, *release.attest)),
-            *(partial(scope.text, value) for value in (*release.cache_from, *release.cache_to)),
-            *(partial(scope.data, value) for value in release.bake.values()),
-            *(partial(list, self.wanted(replace(release, parents=(rule,)), texts, scope)) for rule in release.parents),
-        ]
-        for attempt in work:
-            with self.problems.collecting():
-                attempt()
+        for (point, scope), settled in zip(points, called, strict=True):
+            yield self.draft(release, point, scope, settled, *built[scope])
 
     def called_release(self, release: Release) -> str:
         """Return how messages call a release; a family without releases has none."""
         return f'release "{release.name}"' if release.path[0] == "releases" else f'image "{release.name}"'
 
-    def excluded(self, release: Release, point: Mapping[str, AxisValue], texts: Mapping[str, str]) -> bool:
-        here = {**texts, "release": release.name}
+    def excluded(self, release: Release, point: Point) -> bool:
+        whole = [found for found in self.exclusions(release, point) if "platform" not in found.patterns]
+        if whole:
+            self.leave_out(release, point, "exclude", whole[0].because, whole[0].path)
+        return bool(whole)
+
+    def exclusions(self, release: Release, point: Point) -> Iterator[Exclusion]:
+        """Yield the exclusions that a combination is subject to, whatever platforms they name."""
+        if not self.manifest.exclude:
+            return
+        here = {**{axis: value.name for axis, value in point.items()}, "release": release.name}
         for exclusion in self.manifest.exclude:
             if all(
-                axis in here and any(fnmatch.fnmatchcase(here[axis], pattern) for pattern in patterns)
+                axis == "platform" or (axis in here and _matches(here[axis], patterns))
                 for axis, patterns in exclusion.patterns.items()
             ):
-                self.leave_out(release, point, "exclude", exclusion.because, exclusion.path)
-                return True
-        return False
+                self.hits.add(exclusion.path)
+                yield exclusion
 
-    def exists(self, release: Release, point: Mapping[str, AxisValue], scope: Scope) -> bool:
+    def exists(self, release: Release, point: Point, scope: Scope) -> bool:
         for condition in release.when:
             if not scope.test(condition):
                 self.leave_out(release, point, "when", f"`{condition.text}` is false", condition.path)
@@ -222,27 +218,22 @@ class _Expander:
         return True
 
     def leave_out(
-        self,
-        release: Release,
-        point: Mapping[str, AxisValue],
-        cause: Literal["exclude", "when"],
-        reason: str,
-        path: KeyPath,
+        self, release: Release, point: Point, cause: Literal["exclude", "when"], reason: str, path: KeyPath
     ) -> None:
         texts = {axis: value.name for axis, value in point.items()}
         name = self.target_name(release, point)
         self.absent.append(Absent(name, self.manifest.image, release.name, texts, cause, reason, path))
 
-    def target_name(self, release: Release, point: Mapping[str, AxisValue]) -> str:
+    def target_name(self, release: Release, point: Point) -> str:
         words = [word(self.manifest.image)]
         if release.path[0] == "releases":
             words.append(word(release.name))
-        words += [value_word(axis, value.name) for axis, value in point.items() if value.names != ("",)]
+        words += [value_word(axis, value.label) for axis, value in point.items() if value.names != ("",)]
         return "_".join(words)
 
-    def called(
-        self, release: Release, points: Iterable[tuple[dict[str, AxisValue], Scope]]
-    ) -> list[dict[str, tuple[str, ...]]]:
+    # ---- What axis values are called in tags
+
+    def called(self, release: Release, points: Iterable[tuple[Point, Scope]]) -> list[Settled]:
         """Return, per point, the names that axis values go by in tags (only of axes with rules about names)."""
         ruled = [
             axis
@@ -256,80 +247,155 @@ class _Expander:
                 for axis in ruled:
                     mine += self.claims(axis, point[axis.name], scope)
             claims.append(({name: value.name for name, value in point.items()}, mine))
-        names, quarrels = settle_claims(claims)
-        for axis_name, name, values in quarrels:
-            shown = f'the name "{name}"' if name else "the empty name"
+        settled, quarrels = settle_claims(claims)
+        for quarrel in quarrels:
+            shown = f'the name "{quarrel.name}"' if quarrel.name else "the empty name"
             self.report(
                 "unordered-values",
-                f"{shown} could go to {', '.join(values)}, which have no order as versions",
-                ("names", axis_name),
+                f"{shown} could go to {', '.join(quarrel.values)}, which have no order as versions",
+                quarrel.path,
                 "say which value gets it: {name: …, for: VALUE}",
-                at_key=True,
             )
-        return names
+        return settled
 
     def claims(self, axis: Axis, value: AxisValue, scope: Scope) -> list[Claim]:
         if value.names is not None:
-            return [Claim(axis.name, name, shared=False) for name in value.names]
+            path = (*value.path, "names")
+            return [Claim(axis.name, name, shared=False, path=(*path, index)) for index, name in enumerate(value.names)]
         found = []
         for rule in axis.rules:
-            if rule.values and value.name not in rule.values:
+            if (rule.values and value.name not in rule.values) or not self.holds(scope, rule.pattern.when):
                 continue
-            name = scope.text(rule.pattern)
-            found.append(Claim(axis.name, name, shared=not rule.values and name != value.name))
-        return found or [Claim(axis.name, value.name, shared=False)]
+            name = scope.plain(rule.pattern)
+            found.append(Claim(axis.name, name, not rule.values and name != value.name, rule.pattern.path))
+        return found or [Claim(axis.name, value.name, shared=False, path=value.path)]
+
+    # ---- One target. What fails leaves a placeholder, so that all that is wrong is found at once
 
     def draft(
-        self, release: Release, point: dict[str, AxisValue], scope: Scope, names: Mapping[str, tuple[str, ...]]
+        self,
+        release: Release,
+        point: Point,
+        scope: Scope,
+        settled: Settled,
+        platforms: tuple[str, ...],
+        missing: tuple[MissingPlatform, ...],
     ) -> Draft:
         manifest = self.manifest
-        platforms = self.platforms(release, point)
-        scope.add({"platforms": tuple(Platform(platform) for platform in platforms)})
-        dockerfile = self.output_path(scope, release.dockerfile)
-        scope.add({"folder": dirname(dockerfile)})
-        tags = self.tags(release, point, scope, names)
-        texts = {axis: value.name for axis, value in point.items()}
+        names, lost = settled
+        values = {axis: value.name for axis, value in point.items()}
+        dockerfile = self.path(scope, release.dockerfile, "a path")
+        if release.template:
+            dockerfile = f"{OUTPUT}/{manifest.image}/{dockerfile}"
+        completed(scope, platforms, dockerfile)
+        texts = {axis: [name.text for name in found] for axis, found in names.items()}
+        tags = self.tags(release.tags, scope, texts)
         repositories = self.repositories(scope)
         target = Target(
             name=str(scope.lookup("target")),
             image=manifest.image,
             release=release.name,
-            values=texts,
+            values=values,
             names=names,
+            lost_names=lost,
             platforms=platforms,
-            repositories=tuple(repositories) or (manifest.image,),
+            missing_platforms=missing,
+            repositories=tuple(repositories) or (Text.literal(manifest.image),),
             registries=tuple(repositories.values()),
-            tags=tuple(tags) or (str(scope.lookup("target")),),
+            tags=tuple(tags) or (Text.literal(str(scope.lookup("target"))),),
+            tag_paths=tuple(tags.values()),
+            platform_tags=self.platform_tags(release, scope, texts, platforms),
             publish=release.publish,
             parents=(),
-            template=self.plain(scope, release.template, "a template"),
+            template=self.path(scope, release.template, "a template") if release.template else None,
             dockerfile=dockerfile,
             context=self.context(scope, release.context),
             contexts={name: self.named_context(scope, value) for name, value in release.contexts.items()},
-            args=self.texts(scope, build_args(manifest, release, texts)),
-            labels=self.texts(scope, release.labels),
-            annotations=self.texts(scope, release.annotations),
-            secrets=tuple(map(scope.text, release.secrets)),
-            ssh=tuple(map(scope.text, release.ssh)),
-            cache_from=tuple(map(scope.text, release.cache_from)),
-            cache_to=tuple(map(scope.text, release.cache_to)),
-            attest=tuple(map(scope.text, release.attest)),
-            bake={name: _written(scope.data(value)) for name, value in release.bake.items()},
+            args=self.mapping(scope, build_args(manifest, release, values)),
+            labels=self.mapping(scope, release.labels),
+            annotations=self.mapping(scope, release.annotations, "annotations"),
+            secrets=self.list(scope, release.secrets, "secret"),
+            ssh=self.agents(scope, release),
+            cache_from=self.list(scope, release.cache_from, "cache-from"),
+            cache_to=self.list(scope, release.cache_to, "cache-to"),
+            attest=self.list(scope, release.attest, "attest"),
+            bake={name: self.attribute(scope, release, name, value) for name, value in release.bake.items()},
             path=release.path,
         )
-        return Draft(target, tuple(self.wanted(release, texts, scope)), tuple(tags.values()))
+        return Draft(target, tuple(self.parents(release, values, scope)), release.discovers)
 
-    def platforms(self, release: Release, point: Mapping[str, AxisValue]) -> tuple[str, ...]:
+    def holds(self, scope: Scope, when: Condition | None) -> bool:
+        """Return whether an entry holds; raises `BakegenError` if its condition cannot be evaluated."""
+        if when is None:
+            return True
+        self.asked.setdefault(when.path, when)
+        if scope.test(when):
+            self.hits.add(when.path)
+            return True
+        return False
+
+    def keep(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self.problems.keep(problem)
+
+    def text(self, scope: Scope, expression: Expression, attribute: str = "", key: str = "") -> Text:
+        """Return a text; one that is a value of a bake attribute, in a mapping with its key, is checked."""
+        with self.problems.collecting():
+            text = scope.text(expression)
+            if attribute:
+                value = Text.joined([f"{key}=", text]) if key else text
+                self.keep(value_problems(self.manifest, attribute, value, expression.path))
+            return text
+        return Text()
+
+    def has(self, scope: Scope, entry: Expression) -> bool:
+        if entry.when is None:
+            return True
+        with self.problems.collecting():
+            return self.holds(scope, entry.when)
+        return False
+
+    def list(self, scope: Scope, expressions: Iterable[Expression], attribute: str) -> tuple[Text, ...]:
+        return tuple(self.text(scope, found, attribute) for found in expressions if self.has(scope, found))
+
+    def mapping(self, scope: Scope, content: Mapping[str, Expression], attribute: str = "") -> dict[str, Text]:
+        return {
+            name: self.text(scope, value, attribute, key=name)
+            for name, value in content.items()
+            if self.has(scope, value)
+        }
+
+    def agents(self, scope: Scope, release: Release) -> tuple[Text, ...]:
+        agents = self.list(scope, release.ssh, "ssh")
+        self.keep(agent_problems(self.manifest, release, agents))
+        return agents
+
+    def attribute(self, scope: Scope, release: Release, name: str, value: Any) -> Any:
+        with self.problems.collecting():
+            texts = _texts_in(scope.data(value))
+            self.keep(attribute_problems(self.manifest, release, name, texts))
+            return texts
+        return None
+
+    def platforms(self, release: Release, point: Point) -> tuple[tuple[str, ...], tuple[MissingPlatform, ...]]:
+        """Return the platforms of a combination, and those of the image that it does not have, with the reason.
+
+        One that has none by exclusion does not exist; one that has none by its declarations is a problem.
+        """
         limits = [
-            (f'{axis} "{value.name}"', value.platforms) for axis, value in point.items() if value.platforms is not None
+            (f'{axis} "{value.name}"', value.platforms, (*value.path, "platforms"))
+            for axis, value in point.items()
+            if value.platforms is not None
         ]
         if release.platforms is not None:
-            limits.append((f'release "{release.name}"', release.platforms))
-        left = tuple(
-            platform for platform in self.manifest.platforms if all(platform in allowed for _, allowed in limits)
-        )
-        if not left:
-            said = "; ".join(f"{owner} has {', '.join(allowed)}" for owner, allowed in limits)
+            limits.append((f'release "{release.name}"', release.platforms, (*release.path, "platforms")))
+        missing: dict[str, MissingPlatform] = {}
+        for owner, allowed, path in limits:
+            for platform in self.manifest.platforms:
+                if platform not in allowed:
+                    missing.setdefault(platform, MissingPlatform(platform, f"{owner} is not for it", path))
+        if len(missing) == len(self.manifest.platforms):
+            said = "; ".join(f"{owner} has {', '.join(allowed)}" for owner, allowed, _ in limits)
             self.report(
                 "no-platform",
                 f"no platform is left for {self.called_release(release)}: {said}",
@@ -337,125 +403,174 @@ class _Expander:
                 "exclude the combination, or give the values a platform in common",
                 at_key=True,
             )
-        return left
+            return self.manifest.platforms, ()
+        for exclusion in self.exclusions(release, point):
+            for platform in self.manifest.platforms:
+                if _matches(platform, exclusion.patterns["platform"]):
+                    missing.setdefault(platform, MissingPlatform(platform, exclusion.because, exclusion.path))
+        left = tuple(platform for platform in self.manifest.platforms if platform not in missing)
+        if not left:
+            last = list(missing.values())[-1]
+            self.leave_out(release, point, "exclude", last.reason, last.path)
+        return left, tuple(missing.values())
 
-    def output_path(self, scope: Scope, expression: Expression) -> str:
-        text = self.plain(scope, expression, "a path")
-        return f"{OUTPUT}/{self.manifest.image}/{text}"
-
-    def plain(self, scope: Scope, expression: Expression, what: str) -> str:
+    def path(self, scope: Scope, expression: Expression, what: str) -> str:
         """Return a path that holds no variable and stays in its folder."""
-        text = scope.text(expression)
-        mistake = (
-            f"depends on a variable, which is free until bake time; {what} cannot"
-            if "\0" in text
-            else path_mistake(text)
-        )
-        if mistake:
-            shown = as_written(text)
-            raise BakegenError(
-                [self.manifest.source.problem("unsafe-path", f'the path "{shown}" {mistake}', expression.path)]
+        with self.problems.collecting():
+            text = scope.text(expression)
+            mistake = (
+                f"depends on a variable, which is free until bake time; {what} cannot"
+                if text.variables
+                else path_mistake(text.with_defaults())
             )
-        return text
+            if not mistake:
+                return text.with_defaults()
+            self.report("unsafe-path", f'the path "{text.as_written()}" {mistake}', expression.path)
+        return "Dockerfile"
 
-    def context(self, scope: Scope, expression: Expression) -> str:
-        text = scope.text(expression)
-        return text if text == "." or "://" in text else self.plain(scope, expression, "a context")
+    def context(self, scope: Scope, expression: Expression, attribute: str = "context") -> Text:
+        text = self.text(scope, expression, attribute)
+        if not text or text == _HERE or "://" in text.with_defaults():
+            return text
+        return Text.literal(self.path(scope, expression, "a context"))
 
-    def named_context(self, scope: Scope, expression: Expression) -> str:
+    def named_context(self, scope: Scope, expression: Expression) -> Text:
         """Return a named context: a folder of the project, or what bake knows by a scheme."""
-        text = scope.text(expression)
-        return text if _SCHEME.match(text) else self.context(scope, expression)
+        text = self.text(scope, expression, "contexts")
+        return text if _SCHEME.match(text.with_defaults()) else self.context(scope, expression, "contexts")
 
     def tags(
-        self, release: Release, point: Mapping[str, AxisValue], scope: Scope, names: Mapping[str, tuple[str, ...]]
-    ) -> dict[str, KeyPath]:
-        tags: dict[str, KeyPath] = {}
-        for pattern in release.tags:
-            if names:
-                base = {axis: value.name for axis, value in point.items()}
-                unavailable = unavailable_names(self.manifest, release)
-
-                def evaluate(
-                    chosen: Mapping[str, str],
-                    pattern: Expression = pattern,
-                    base: Mapping[str, str] = base,
-                    unavailable: Mapping[str, tuple[str, str]] = unavailable,
-                ) -> str:
-                    texts = {**base, **{axis: name or EMPTY_NAME for axis, name in chosen.items()}}
-                    fixed = {key: scope.lookup(key) for key in ("release", "target", "platforms", "folder")}
-                    inner = self.names.scope({**self.names.variables, **fixed, **texts}, point, unavailable)
-                    inner.allows_empty_names = True
-                    return inner.text(pattern)
-
-                found = expand_pattern(names, evaluate)
-            else:
-                found = [scope.text(pattern) or "latest"]
-            for tag in found:
-                shown = with_defaults(tag, self.manifest.variables)
-                if not is_tag(shown):
-                    self.report(
-                        "invalid-tag",
-                        f'"{shown}" is no tag that Docker accepts',
-                        pattern.path,
-                        "a tag has letters, digits, `_`, `.` and `-`, starts with none of the last two, and is at most 128 long",
-                    )
-                tags.setdefault(tag, pattern.path)
+        self, patterns: Iterable[Expression], scope: Scope, names: Mapping[str, Sequence[str]]
+    ) -> dict[Text, KeyPath]:
+        tags: dict[Text, KeyPath] = {}
+        for pattern in patterns:
+            with self.problems.collecting():
+                if not self.holds(scope, pattern.when):
+                    continue
+                self.check_names(scope, pattern, names)
+                for tag in expand_pattern(names, scope, pattern):
+                    if not tag:
+                        self.report("empty-text", "this gives no text, so there is no tag", pattern.path, _SOMETIMES)
+                    elif not is_tag(tag.with_defaults()):
+                        self.report(
+                            "invalid-tag",
+                            f'"{tag.with_defaults()}" is no tag that Docker accepts',
+                            pattern.path,
+                            "a tag has letters, digits, `_`, `.` and `-`, starts with none of the last two, and is at most 128 long",
+                        )
+                    tags.setdefault(tag, pattern.path)
         return tags
 
-    def repositories(self, scope: Scope) -> dict[str, Registry]:
-        found: dict[str, Registry] = {}
-        for registry in self.manifest.registries:
-            repository = scope.text(registry.repository)
-            if not is_repository(repository):
-                shown = as_written(repository)
-                self.report(
-                    "invalid-reference",
-                    f'"{shown}" is no repository that Docker accepts',
-                    registry.repository.path,
-                    "HOST/PATH in lower case, such as docker.io/acme/app, without a tag",
-                )
-            elif registry.readme and not kind_for(registry.kind, registry_host(repository)).readme:
-                self.report(
-                    "wrong-value",
-                    f"{registry_host(repository)} shows no README",
-                    (*registry.path, "readme"),
-                    f"leave it out; {_SHOWING} show one, and `kind:` says so where the host does not",
-                )
-            found.setdefault(repository, registry)
+    def platform_tags(
+        self, release: Release, scope: Scope, names: Mapping[str, Sequence[str]], platforms: Iterable[str]
+    ) -> dict[str, tuple[Text, ...]]:
+        """Return the tags of each platform's image alone; two platforms with one tag are a problem."""
+        found: dict[str, tuple[Text, ...]] = {}
+        first: dict[Text, str] = {}
+        for platform in platforms if release.platform_tags else ():
+            tags = self.tags(release.platform_tags, scope.with_names({"platform": Platform(platform)}), names)
+            found[platform] = tuple(tags)
+            for tag, path in tags.items():
+                other = first.setdefault(tag, platform)
+                if other != platform:
+                    message = f'the tag "{tag.with_defaults()}" is claimed by {other} and by {platform}'
+                    hint = "tell them apart, for example with {{ platform.arch }} or {{ platform.name }}"
+                    self.report("tag-collision", message, path, hint)
         return found
 
-    def texts(self, scope: Scope, content: Mapping[str, Expression]) -> dict[str, str]:
-        return {name: scope.text(value) for name, value in content.items()}
+    def check_names(self, scope: Scope, pattern: Expression, names: Mapping[str, Sequence[str]]) -> None:
+        """Refuse a pattern that computes text from an axis which goes by other names than its value there."""
+        renamed = frozenset(axis for axis, found in names.items() if list(found) != [str(scope.lookup(axis))])
+        axis = None if pattern.is_literal or not renamed else computed_from(pattern.text, renamed)
+        if axis:
+            self.report(
+                "computed-name",
+                f'this computes text from the value of "{axis}", which goes by other names in tags',
+                pattern.path,
+                f"write {{{{ {axis} }}}} by itself for its names, and what names are made of under `names:`; "
+                f"or define what is computed from the value: define: {{x: …}}",
+            )
 
-    def wanted(self, release: Release, texts: Mapping[str, str], scope: Scope) -> Iterator[Wanted]:
+    def repositories(self, scope: Scope) -> dict[Text, Registry]:
+        found: dict[Text, Registry] = {}
+        for registry in self.manifest.registries:
+            with self.problems.collecting():
+                if not self.holds(scope, registry.when):
+                    continue
+                text = scope.text(registry.repository)
+                repository = text.with_defaults()
+                if not is_repository(repository):
+                    self.report(
+                        "invalid-reference",
+                        f'"{text.as_written()}" is no repository that Docker accepts',
+                        registry.repository.path,
+                        "HOST/PATH in lower case, such as docker.io/acme/app, without a tag",
+                    )
+                elif registry.readme and not kind_for(registry.kind, registry_host(repository)).readme:
+                    self.report(
+                        "wrong-value",
+                        f"{registry_host(repository)} shows no README",
+                        (*registry.path, "readme"),
+                        f"leave it out; {_SHOWING} show one, and `kind:` says so where the host does not",
+                    )
+                found.setdefault(text, registry)
+        return found
+
+    def parents(self, release: Release, values: Mapping[str, str], scope: Scope) -> Iterator[ParentRequest]:
         for rule in release.parents:
-            if rule.when and not scope.test(rule.when):
-                continue
-            if rule.outside is None:
-                at = {axis: scope.text(value) for axis, value in rule.at.items()}
-                image = rule.image or self.manifest.image
-                yield Wanted(rule.path, image=image, release=rule.release, values={**texts, **at}, at=tuple(at))
-                continue
-            reference = scope.text(rule.outside).strip()
-            if not reference:
-                continue
-            if reference != "scratch" and not is_reference(with_defaults(reference, self.manifest.variables)):
-                self.report(
-                    "invalid-reference",
-                    f'"{as_written(reference)}" is no image that Docker accepts',
-                    rule.path,
-                    "an image is written REPOSITORY:TAG in lower case, such as debian:12-slim",
-                )
-            yield Wanted(rule.path, outside=reference)
+            with self.problems.collecting():
+                if not self.holds(scope, rule.when):
+                    continue
+                if rule.outside is None:
+                    at = {axis: scope.plain(value) for axis, value in rule.at.items()}
+                    image = rule.image or self.manifest.image
+                    yield ParentRequest(
+                        rule.path, image=image, release=rule.release, values={**values, **at}, at=tuple(at)
+                    )
+                    continue
+                reference = scope.text(rule.outside).strip()
+                word = reference.with_defaults()
+                if not reference:
+                    self.report("empty-text", "this gives no text, so there is no parent", rule.outside.path, _MAYBE)
+                    continue
+                if word in self.releases:  # as if it were written there
+                    yield ParentRequest(rule.path, image=self.manifest.image, release=word, values=values)
+                    continue
+                if not rule.outside.is_literal and word != "scratch" and not set(word) & set(":/@"):
+                    hint = did_you_mean(word, self.releases)
+                    message = f'this gives "{word}", and there is no such release'
+                    self.report(
+                        "unknown-release",
+                        message,
+                        rule.path,
+                        f"{hint} An outside image is written with its tag: {word}:latest",
+                    )
+                    continue
+                if reference != _SCRATCH and not is_reference(reference.with_defaults()):
+                    self.report(
+                        "invalid-reference",
+                        f'"{reference.as_written()}" is no image that Docker accepts',
+                        rule.path,
+                        "an image is written REPOSITORY:TAG in lower case, such as debian:12-slim",
+                    )
+                yield ParentRequest(rule.path, outside=reference)
 
 
-def _written(value: Any) -> Any:
-    """Return evaluated data with variables marked inside its texts."""
-    if isinstance(value, FreeText):
-        return value.marked
+_MAYBE = "a parent that only some targets have carries its condition: {reference: …, when: …}"
+_SOMETIMES = "a tag that only some targets have carries its condition: {tag: …, when: …}"
+_HERE, _SCRATCH = Text.literal("."), Text.literal("scratch")
+
+
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def _texts_in(value: Any) -> Any:
+    """Return evaluated data with its texts as `Text`s."""
+    if isinstance(value, str | FreeText):
+        return text_of(value)
     if isinstance(value, dict):
-        return {key: _written(item) for key, item in value.items()}
+        return {key: _texts_in(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_written(item) for item in value]
+        return [_texts_in(item) for item in value]
     return value

@@ -12,7 +12,6 @@ from functools import cached_property
 import networkx as nx
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
-from bakegen.expressions.text import with_defaults
 from bakegen.graph.model import Absent, Group, Target
 from bakegen.graph.select import parse_selectors
 from bakegen.manifest.model import Manifest
@@ -72,10 +71,6 @@ class Graph:
     def select(self, words: Sequence[str]) -> tuple[Target, ...]:
         """Return the targets that the selectors pick, in order; raises `BakegenError` if none does."""
         return parse_selectors(words, self.targets.values(), self.groups, self.absent).pick()
-
-    def resolve(self, target: Target, text: str) -> str:
-        """Return text of a target with variables replaced by their defaults."""
-        return with_defaults(text, self.manifest(target.image).variables)
 
     def restrict(self, images: Sequence[str]) -> tuple[Manifest, ...]:
         """Return the manifests of the named images, all of them if none is named; raises `BakegenError`."""

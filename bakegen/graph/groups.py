@@ -1,22 +1,25 @@
 """Which bake groups there are: everything, each image, release, axis value and Dockerfile, and the manifests' own.
 
 In: a `Graph` without groups. Out: its groups. A group holds the publishable parents of its members too, so that what
-is pushed together was built together.
+is pushed together was built together. Only those of an image's release and of a Dockerfile do not: their names are what
+the names of their members begin with, and mean no more than these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import get_args
 
 from bakegen.errors import BakegenError, Problem
-from bakegen.graph.expand import dockerfile_word, value_word, word
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, GroupKind, Target
+from bakegen.graph.names import dockerfile_name, release_name, value_word, word
 from bakegen.graph.select import parse_selectors
 from bakegen.manifest.model import Manifest
 from bakegen.source.yaml import KeyPath
+
+_OPTIONAL: frozenset[GroupKind] = frozenset({"image release", "dockerfile"})  # left out where something has the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class _Wish:
     target: str
     manifest: Manifest
     path: KeyPath
+    description: str = ""
 
 
 def make_groups(graph: Graph) -> tuple[Group, ...]:
@@ -41,33 +45,36 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
     origins: dict[str, _Wish] = {}
     problems: list[Problem] = []
     for (kind, name), wanted in sorted(wishes.items(), key=lambda item: kinds.index(item[0][0])):
-        group = Group(name, kind, _closed(graph, [wish.target for wish in wanted], order))
-        if group.members == (name,) or {wish.target for wish in wanted} == {name}:
+        names = [wish.target for wish in wanted]
+        members = tuple(names) if kind in _OPTIONAL else _closed(graph, names, order)
+        descriptions = {wish.description for wish in wanted}
+        group = Group(name, kind, members, descriptions.pop() if len(descriptions) == 1 else "")
+        if members == (name,) or set(names) == {name}:
             continue  # a lone target goes by this name already, and a group with its parents would hide it
         hidden = name in graph.targets
         clash = groups.get(name, group)
-        if kind == "dockerfile" and (hidden or clash is not group):
-            continue  # nobody asked for this name
-        if hidden or clash.members != group.members:
+        if kind in _OPTIONAL and (hidden or clash is not group):
+            continue
+        if hidden or clash.members != members:
             problems.append(_collision(group, wanted[0], origins.get(name)))
         groups.setdefault(name, group)
         origins.setdefault(name, wanted[0])
     if problems:
         raise BakegenError(problems)
-    return tuple(_in_parts(list(groups.values()), order))
+    return tuple(groups.values())
 
 
 def _implied(graph: Graph) -> Iterator[_Wish]:
     """Yield the groups that every project has."""
     for manifest in graph.manifests:
         targets = graph.by_image[manifest.image]
+        descriptions = {release.name: release.description for release in manifest.releases}
         for target in targets:
             if target.publish:
                 yield _Wish("default", "default", target.name, manifest, ("image",))
-            yield _Wish("image", word(manifest.image), target.name, manifest, ("image",))
-            yield _Wish("release", word(target.release), target.name, manifest, target.path)
-            if len(graph.by_dockerfile[target.dockerfile]) > 1:
-                yield _Wish("dockerfile", dockerfile_word(target.dockerfile), target.name, manifest, target.path)
+            yield _Wish("image", word(manifest.image), target.name, manifest, ("image",), manifest.description)
+            told = descriptions[target.release]
+            yield _Wish("release", word(target.release), target.name, manifest, target.path, told)
         at: dict[tuple[str, str], list[Target]] = {}
         for target in targets:
             for point in target.values.items():
@@ -77,6 +84,25 @@ def _implied(graph: Graph) -> Iterator[_Wish]:
                 for target in at.get((axis.name, value.name), ()):
                     name = value_word(axis.name, value.name)
                     yield _Wish("axis value", name, target.name, manifest, value.path)
+        yield from _parts(graph, manifest)
+
+
+def _parts(graph: Graph, manifest: Manifest) -> Iterator[_Wish]:
+    """Yield the groups of the releases of an image, and of Dockerfiles that serve several targets, but no whole release."""
+    releases: dict[str, list[Target]] = {}
+    for target in graph.by_image[manifest.image]:
+        releases.setdefault(target.release, []).append(target)
+    for release, targets in releases.items():
+        if len(targets) > 1 and targets[0].path[0] == "releases":
+            told = manifest.release(release).description
+            for target in targets:
+                yield _Wish("image release", release_name(target), target.name, manifest, target.path, told)
+    for path in dict.fromkeys(target.dockerfile for target in graph.by_image[manifest.image]):
+        served = graph.by_dockerfile[path]
+        if len(served) > 1 and list(served) != releases[served[0].release]:
+            name = dockerfile_name(served)
+            for target in served:
+                yield _Wish("dockerfile", name, target.name, manifest, target.path)
 
 
 def _own(graph: Graph) -> Iterator[_Wish]:
@@ -107,31 +133,6 @@ def _closed(graph: Graph, names: Iterable[str], order: dict[str, int]) -> tuple[
     above = {target for target in graph.ancestors(wanted) if graph.targets[target].publish}
     shown = [target for target in wanted if graph.targets[target].publish] or wanted
     return tuple(sorted({*shown, *above}, key=order.__getitem__))
-
-
-def _in_parts(groups: Sequence[Group], order: dict[str, int]) -> Iterator[Group]:
-    """Yield groups with the smaller ones that they are made of: `default` of images, others of Dockerfiles' groups."""
-    rank = {group.name: index for index, group in enumerate(groups)}
-    starting: dict[tuple[GroupKind, str], list[Group]] = {}  # kind and first member -> groups
-    for group in groups:
-        starting.setdefault((group.kind, group.members[0]), []).append(group)
-    for group in groups:
-        kind: GroupKind = "image" if group.kind == "default" else "dockerfile"
-        left = set(group.members)
-        fitting = [
-            part
-            for member in group.members
-            for part in starting.get((kind, member), ())
-            if left.issuperset(part.members)
-            and (group.kind != kind or len(part.members) < len(group.members))  # or two would hold each other
-        ]
-        parts = []
-        for part in sorted(fitting, key=lambda part: (-len(part.members), rank[part.name])):
-            if not left.isdisjoint(part.members):
-                left.difference_update(part.members)
-                parts.append(part)
-        parts.sort(key=lambda part: order[part.members[0]])
-        yield replace(group, parts=tuple(part.name for part in parts))
 
 
 def _collision(group: Group, wish: _Wish, first: _Wish | None) -> Problem:

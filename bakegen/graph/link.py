@@ -1,44 +1,47 @@
-"""Link the targets of all manifests into one graph, and check what only the whole can show.
+"""Link the targets of all manifests into one graph.
 
-In: the `Expansion` of every manifest. Out: a `Graph`, or a `BakegenError` with every problem: parents that do not
-exist, cycles, platforms that a parent lacks, names, tags and caches that two targets claim.
+In: the `Expansion` of every manifest. Out: a `Graph` that `checks` has nothing against, or a `BakegenError` with every
+problem.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import networkx as nx
 
-from bakegen.errors import Code, Collector, Position, did_you_mean
-from bakegen.expressions.text import Variable, with_defaults
-from bakegen.graph.expand import Draft, Expansion, Wanted, word
+from bakegen.errors import BakegenError, Code, Collector, did_you_mean
+from bakegen.expressions.text import Text
+from bakegen.graph.checks import check_declarations, check_images, check_targets, described, spelt
+from bakegen.graph.expand import Draft, Expansion, ParentRequest
 from bakegen.graph.graph import Graph
 from bakegen.graph.groups import make_groups
 from bakegen.graph.model import Parent, Target
-from bakegen.manifest.model import Builder, Manifest, Release
+from bakegen.manifest.model import Manifest, Release
 from bakegen.source.yaml import KeyPath
-from bakegen.spec.bake_attributes import NARROWING_BUILDX
+from bakegen.spec.dockerfile import DockerfileError, parse_dockerfile, references, syntax_problem
 from bakegen.spec.references import familiar
 
 
-def build_graph(expansions: Sequence[Expansion]) -> Graph:
-    """Link and check the targets of all manifests."""
-    linker = _Linker(expansions)
-    linker.check_images()
-    linker.check_variables()
-    linker.check_builders()
-    linker.link()
-    edges = linker.edges()
-    linker.check_cycles(edges)
-    linker.check_platforms()
-    linker.check_tags()
-    linker.check_caches()
+def build_graph(expansions: Sequence[Expansion], read: Callable[[str], str | None]) -> Graph:
+    """Link and check the targets of all manifests; raises `BakegenError` with every problem found.
+
+    `read` gives the text of a Dockerfile that exists, by its path from the root.
+    """
+    declared = [expansion.manifest for expansion in expansions]
+    if problems := list(check_images(declared)):
+        raise BakegenError(problems)  # two families of one name cannot be told apart
+    manifests = {manifest.image: manifest for manifest in declared}
+    linker = _Linker(expansions, manifests, read)
+    targets = linker.link()
+    edges = _edges(targets)
+    for problem in (*check_declarations(declared), *check_targets(targets, edges, manifests)):
+        linker.problems.keep(problem)
     linker.problems.stop_if_any()
     graph = Graph(
-        manifests=tuple(expansion.manifest for expansion in expansions),
-        targets=linker.targets,
+        manifests=tuple(manifests.values()),
+        targets=targets,
         absent=tuple(absent for expansion in expansions for absent in expansion.absent),
         groups=(),
         edges=edges,
@@ -46,14 +49,31 @@ def build_graph(expansions: Sequence[Expansion]) -> Graph:
     return replace(graph, groups=make_groups(graph))
 
 
-class _Linker:
-    """Collects problems while it links."""
+def _edges(targets: Mapping[str, Target]) -> nx.DiGraph:
+    graph = nx.DiGraph()
+    graph.add_nodes_from(targets)
+    for target in targets.values():
+        graph.add_edges_from((parent.target, target.name) for parent in target.parents if parent.target)
+        graph.add_edges_from((linked, target.name) for linked in target.linked.values() if linked in targets)
+    return graph
 
-    def __init__(self, expansions: Sequence[Expansion]) -> None:
+
+class _Linker:
+    """Gives each target its parents; what is wrong goes to `problems`."""
+
+    def __init__(
+        self, expansions: Sequence[Expansion], manifests: Mapping[str, Manifest], read: Callable[[str], str | None]
+    ) -> None:
+        self.read = read
         self.expansions = expansions
-        self.targets: dict[str, Target] = {}
+        self.manifests = manifests
         self.problems = Collector()
-        self.manifests = {expansion.manifest.image: expansion.manifest for expansion in expansions}
+        drafts = [draft for expansion in expansions for draft in expansion.drafts]
+        self.makers = {  # familiar reference -> the target that makes it; of several, the first
+            familiar(reference.with_defaults()): draft.target.name
+            for draft in reversed(drafts)
+            for reference in reversed(draft.target.references)
+        }
         self.by_point = {
             _point_key(draft.target.image, draft.target.release, draft.target.values): draft.target
             for expansion in expansions
@@ -66,149 +86,121 @@ class _Linker:
         problem = manifest.source.problem(code, message, path, hint=hint, at_key=at_key)
         self.problems.keep(problem)
 
-    def place(self, target: Target) -> Position:
-        return self.manifests[target.image].source.place(target.path).key
-
     def drafts(self) -> Iterator[tuple[Manifest, Draft]]:
         for expansion in self.expansions:
             for draft in expansion.drafts:
                 yield expansion.manifest, draft
 
-    def check_images(self) -> None:
-        first: dict[str, Manifest] = {}
-        for expansion in self.expansions:
-            manifest = expansion.manifest
-            clash = first.setdefault(word(manifest.image).lower(), manifest)
-            if clash is not manifest:
-                place = clash.source.place(("image",)).value
-                message = f'image "{manifest.image}" is already declared at {place}'
-                if clash.image != manifest.image:
-                    message = f'images "{manifest.image}" and "{clash.image}" ({place}) have one name in the bake file'
-                self.report(manifest, "name-collision", message, ("image",), "rename one of them")
-        self.problems.stop_if_any()
-
-    def check_variables(self) -> None:
-        first: dict[str, tuple[Manifest, Variable]] = {}
-        for expansion in self.expansions:
-            for variable in expansion.manifest.variables.values():
-                manifest, clash = first.setdefault(variable.bake_name, (expansion.manifest, variable))
-                if clash is not variable:
-                    place = manifest.source.place(clash.path).key
-                    self.report(
-                        expansion.manifest,
-                        "name-collision",
-                        f'the variable would be called {variable.bake_name} in the bake file, as "{clash.name}" of '
-                        f'"{manifest.image}" is ({place})',
-                        variable.path,
-                        "rename one of them: in the bake file, a variable's name begins with the image's",
-                        at_key=True,
-                    )
-
-    def check_builders(self) -> None:
-        """There is one builder of a name: who declares it again must say the same."""
-        first: dict[str, tuple[Manifest, Builder]] = {}
-        for expansion in self.expansions:
-            for builder in expansion.manifest.builders:
-                manifest, other = first.setdefault(builder.name, (expansion.manifest, builder))
-                if other != builder:
-                    place = manifest.source.place(other.path).key
-                    self.report(
-                        expansion.manifest,
-                        "name-collision",
-                        f'the builder "{builder.name}" is declared otherwise at {place}',
-                        builder.path,
-                        "declare it once, in a file that both `include:`, or rename one of them",
-                        at_key=True,
-                    )
-
-    def link(self) -> None:
-        first: dict[str, Target] = {}
+    def link(self) -> dict[str, Target]:
+        """Return the targets with their parents; of two with one name the first."""
+        targets: dict[str, Target] = {}
         for manifest, draft in self.drafts():
             target = draft.target
-            parents = [self.parent(manifest, target, wanted) for wanted in draft.wanted]
+            parents: Iterable[Parent | None] = (
+                self.discovered(target)
+                if draft.discovers
+                else [self.parent(manifest, target, wish) for wish in draft.parents]
+            )
             target = replace(target, parents=tuple(parent for parent in parents if parent))
-            clash = first.setdefault(target.name, target)
+            clash = targets.setdefault(target.name, target)
             if clash is not target:
                 other = self.manifests[clash.image]
                 place = other.source.place(_differing_path(other, clash, target)).key
                 self.report(
                     manifest,
                     "name-collision",
-                    f'{_describe(target)} and {_describe(clash)} ({place}) would both be called "{target.name}"',
+                    f'{described(target)} and {described(clash)} ({place}) would both be called "{target.name}"',
                     _differing_path(manifest, target, clash),
-                    "rename one of the values: names keep letters, digits, `_` and `-` only",
+                    _name_hint(target, clash),
                     at_key=True,
                 )
-                continue
-            self.targets[target.name] = target
+        return targets
 
-    def parent(self, manifest: Manifest, target: Target, wanted: Wanted) -> Parent | None:
-        if wanted.outside:
-            return Parent(
-                wanted.outside if wanted.outside == "scratch" else familiar(wanted.outside), None, wanted.path
-            )
-        family = self.manifests.get(wanted.image)
+    def discovered(self, target: Target) -> list[Parent]:
+        """Return what the Dockerfile of a target takes from, linked to the targets that make it."""
+        images: dict[str, None] = {}
+        with self.problems.collecting():
+            text = self.read(target.dockerfile)
+            if text is None:
+                raise no_dockerfile(self.manifests[target.image], target)
+            args = {name: value.with_defaults() for name, value in target.args.items()}
+            stage = target.bake["target"].with_defaults() if "target" in target.bake else None
+            try:
+                dockerfile = parse_dockerfile(text)
+                for platform in target.platforms:
+                    images |= dict.fromkeys(
+                        familiar(use.image) for use in references(dockerfile, args, platform, stage)
+                    )
+            except DockerfileError as error:
+                raise BakegenError([syntax_problem(error, text, target.dockerfile)]) from error
+        return [Parent(Text.literal(image), self.makers.get(image), target.path) for image in images]
+
+    def parent(self, manifest: Manifest, target: Target, request: ParentRequest) -> Parent | None:
+        if request.outside:
+            return Parent(_familiar(request.outside), None, request.path)
+        family = self.manifests.get(request.image)
         if family is None:
             self.report(
                 manifest,
                 "unknown-image",
-                f'there is no image family "{wanted.image}"',
-                (*wanted.path, "image"),
-                did_you_mean(wanted.image, self.manifests),
+                f'there is no image family "{request.image}"',
+                (*request.path, "image"),
+                did_you_mean(request.image, self.manifests),
             )
             return None
-        release = next((release for release in family.releases if release.name == wanted.release), None)
+        release = next((release for release in family.releases if release.name == request.release), None)
         if release is None:
             known = [release.name for release in family.releases]
             self.report(
                 manifest,
                 "unknown-release",
-                f'image "{wanted.image}" has no release "{wanted.release}"',
-                (*wanted.path, "release"),
-                did_you_mean(wanted.release, known),
+                f'image "{request.image}" has no release "{request.release}"',
+                (*request.path, "release"),
+                did_you_mean(request.release, known),
             )
             return None
-        values = wanted.values or {}
-        if self.wrong_axes(manifest, wanted, family, release):
+        values = request.values or {}
+        if self.wrong_axes(manifest, request, family, release):
             return None
         lacking = [axis for axis in release.axes if axis not in values]
         if lacking:
             self.report(
                 manifest,
                 "ambiguous-parent",
-                f'release "{wanted.release}" spans axis "{lacking[0]}", and {_describe(target)} does not say which value of it',
-                wanted.path,
-                f"write {{release: {wanted.release}, at: {{{lacking[0]}: VALUE}}}}",
+                f'release "{request.release}" spans axis "{lacking[0]}", and {described(target)} does not say which value of it',
+                request.path,
+                f"write {{release: {request.release}, at: {{{lacking[0]}: VALUE}}}}",
             )
             return None
         point = {axis: values[axis] for axis in release.axes}
-        found = self.by_point.get(_point_key(wanted.image, wanted.release, point))
+        found = self.by_point.get(_point_key(request.image, request.release, point))
         if found is None:
             self.report(
                 manifest,
                 "missing-parent",
-                f"{_describe(target)} is built from {_spell(wanted.release, point)}, which does not exist{self.why_absent(wanted, point)}",
-                wanted.path,
+                f"{described(target)} is built from {spelt(request.release, point)}, which does not exist{self.why_absent(request, point)}",
+                request.path,
                 "exclude the child too, or keep the parent",
             )
             return None
-        reference = familiar(f"{found.repositories[0]}:{found.tags[0]}")
-        if "\0" in reference and wanted.image != manifest.image:
-            reference = with_defaults(reference, family.variables)
-        return Parent(reference, found.name, wanted.path)
+        reference = _familiar(found.references[0])
+        carried = {variable for text in target.args.values() for variable in text.variables}
+        if not carried.issuperset(reference.variables):  # the link holds whatever the reference says
+            reference = reference.without_variables()
+        return Parent(reference, found.name, request.path)
 
-    def wrong_axes(self, manifest: Manifest, wanted: Wanted, family: Manifest, release: Release) -> bool:
+    def wrong_axes(self, manifest: Manifest, request: ParentRequest, family: Manifest, release: Release) -> bool:
         """Report what `at` says of axes and values that the parent does not have."""
         wrong = False
-        for name in wanted.at:
-            path = (*wanted.path, "at", name)
+        for name in request.at:
+            path = (*request.path, "at", name)
             if name not in release.axes:
                 hint = did_you_mean(name, release.axes) or "it spans no axis"
                 message = f'release "{release.name}" does not span an axis "{name}"'
                 self.report(manifest, "unknown-axis", message, path, hint, at_key=True)
                 wrong = True
                 continue
-            value = (wanted.values or {})[name]
+            value = (request.values or {})[name]
             known = [other.name for other in family.axis(name).values]
             if value not in known:
                 message = f'axis "{name}" has no value "{value}"'
@@ -216,148 +208,55 @@ class _Linker:
                 wrong = True
         return wrong
 
-    def why_absent(self, wanted: Wanted, point: Mapping[str, str]) -> str:
+    def why_absent(self, request: ParentRequest, point: Mapping[str, str]) -> str:
         for axis, value in point.items():
-            family = self.manifests[wanted.image]
+            family = self.manifests[request.image]
             if value not in {other.name for other in family.axis(axis).values}:
                 place = family.source.place(("axes", axis)).key
                 return f': axis "{axis}" of "{family.image}" has no value "{value}" ({place})'
         for expansion in self.expansions:
             for absent in expansion.absent:
-                if (absent.image, absent.release, absent.values) == (wanted.image, wanted.release, point):
+                if (absent.image, absent.release, absent.values) == (request.image, request.release, point):
                     place = expansion.manifest.source.place(absent.path).value
                     return f": {absent.reason} ({place})"
         return ""
 
-    def edges(self) -> nx.DiGraph:
-        graph = nx.DiGraph()
-        graph.add_nodes_from(self.targets)
-        for target in self.targets.values():
-            graph.add_edges_from((parent.target, target.name) for parent in target.parents if parent.target)
-        return graph
 
-    def check_cycles(self, edges: nx.DiGraph) -> None:
-        if nx.is_directed_acyclic_graph(edges):
-            return
-        order = {name: index for index, name in enumerate(self.targets)}
-        for loop in nx.strongly_connected_components(edges):
-            first = min(loop, key=order.__getitem__)
-            if len(loop) == 1 and not edges.has_edge(first, first):
-                continue
-            circle = nx.find_cycle(edges.subgraph(loop), first, orientation="reverse")
-            names = [first, *(edge[0] for edge in circle)]
-            target = self.targets[first]
-            path = next(parent.path for parent in target.parents if parent.target in loop)
-            chain = " <- ".join(
-                [*dict.fromkeys(_full_name(self.targets[name], target) for name in names), target.release]
-            )
-            message = f"releases are built from each other: {chain}"
-            if len(loop) == 1:
-                message = f'release "{target.release}" is built from itself'
-            self.report(self.manifests[target.image], "parent-cycle", message, path, "break the circle")
-
-    def check_platforms(self) -> None:
-        for target in self.targets.values():
-            manifest = self.manifests[target.image]
-            for parent in target.parents:
-                base = self.targets.get(parent.target or "")
-                lacking = [platform for platform in target.platforms if base and platform not in base.platforms]
-                if base and lacking:
-                    self.report(
-                        manifest,
-                        "uncovered-platform",
-                        f"{_describe(target)} is for {', '.join(lacking)}, which its parent {_describe(base)} ({self.place(base)}) is not",
-                        parent.path,
-                        "narrow the platforms of the child, or widen those of the parent",
-                    )
-                elif base and 1 < len(target.platforms) < len(base.platforms) and manifest.buildx < NARROWING_BUILDX:
-                    self.report(
-                        manifest,
-                        "narrower-platforms",
-                        f"{_describe(target)} is for {len(target.platforms)} of the {len(base.platforms)} platforms of its "
-                        f"parent {_describe(base)} ({self.place(base)}), which buildx refuses before 0.20",
-                        parent.path,
-                        'write `buildx: "0.20"` if nobody uses an older one, or give both the same platforms',
-                    )
-
-    def check_tags(self) -> None:
-        paths = {draft.target.name: draft.tag_paths for _, draft in self.drafts()}
-        claimed: dict[str, tuple[Target, KeyPath]] = {}
-        for target in self.targets.values():
-            if not target.publish:
-                continue
-            manifest = self.manifests[target.image]
-            prefixed = {f"BAKEGEN_REGISTRY/{repository.rsplit('/', 1)[-1]}" for repository in target.repositories}
-            for repository in (*target.repositories, *sorted(prefixed)):
-                for tag, path in zip(target.tags, paths[target.name], strict=False):
-                    reference = with_defaults(f"{repository}:{tag}", manifest.variables)
-                    other, other_path = claimed.setdefault(reference, (target, path))
-                    if other is target:
-                        continue
-                    where = self.manifests[other.image].source.place(other_path).value
-                    self.report(
-                        manifest,
-                        "tag-collision",
-                        f'the tag "{reference}" is claimed by {_describe(target)} and by {_describe(other)} ({where})',
-                        path,
-                        _tag_hint(target, other, repository),
-                    )
-
-    def check_caches(self) -> None:
-        """Two targets that write one cache overwrite each other, and bake does not mind."""
-        writers: dict[tuple[str, ...], Target] = {}
-        for target in self.targets.values():
-            manifest = self.manifests[target.image]
-            for index, cache in enumerate(target.cache_to):
-                place = _cache_place(with_defaults(cache, manifest.variables))
-                other = writers.setdefault(place, target) if place else target
-                if other is not target:
-                    release = manifest.release(target.release)
-                    self.report(
-                        manifest,
-                        "cache-collision",
-                        f"{_describe(target)} and {_describe(other)} write to the same cache: {', '.join(place)}",
-                        release.cache_to[index].path,
-                        "tell them apart with {{ target }}",
-                    )
+def _familiar(reference: Text) -> Text:
+    """Return the form by which BuildKit looks named contexts up; what shortens a reference stands at its ends."""
+    first, *rest = reference.parts
+    if not isinstance(first, str) or not rest:
+        return Text.literal(familiar(first)) if isinstance(first, str) else reference
+    *middle, last = rest
+    if isinstance(last, str) and "@" not in last:
+        last = last.removesuffix(":latest")
+    return Text.joined([familiar(f"{first}x").removesuffix("x"), *middle, last])
 
 
-def _cache_place(cache: str) -> tuple[str, ...]:
-    """Return what tells where a cache lies (https://docs.docker.com/build/cache/backends/); nothing for an inline one."""
-    fields = dict(field.partition("=")[::2] for field in cache.split(","))
-    kind = fields.get("type", "registry" if "=" not in cache else "")
-    if kind == "inline":
-        return ()
-    if "=" not in cache:
-        return kind, cache
-    keys = ("ref", "dest", "bucket", "account_url", "name", "prefix", "scope")
-    return kind, *(f"{key}={fields[key]}" for key in keys if key in fields)
+def _name_hint(target: Target, other: Target) -> str:
+    nameless = all(
+        [name.text for name in one.names.get(axis, ())] == [""]
+        for axis in target.values
+        for one in (target, other)
+        if target.values[axis] != other.values.get(axis)
+    )
+    if nameless:
+        return 'a value whose `names` are [""] is left out of names: only one value of an axis can be'
+    return "rename one of the values: names keep letters, digits, `_` and `-` only"
 
 
-def _full_name(target: Target, beside: Target) -> str:
-    """Return the release of a target, with its image if that is another one."""
-    return target.release if target.image == beside.image else f"{target.image}:{target.release}"
-
-
-def _tag_hint(target: Target, other: Target, repository: str) -> str:
-    if repository.startswith("BAKEGEN_REGISTRY/"):
-        return "with BAKEGEN_REGISTRY, repositories go by their last part: give one of them another, or another tag"
-    differing = [axis for axis in target.values if other.values.get(axis) != target.values[axis]]
-    if target.release == other.release and target.image == other.image and differing:
-        return f"let the pattern tell them apart, for example with {{{{ {differing[0]} }}}}"
-    return "give one of them another tag"
+def no_dockerfile(manifest: Manifest, target: Target) -> BakegenError:
+    """Return the error of a Dockerfile that is said to exist, and does not."""
+    return manifest.source.failure(
+        "missing-file",
+        f'there is no Dockerfile "{target.dockerfile}"',
+        manifest.release(target.release).dockerfile.path,
+        hint="the path is taken from the project root",
+    )
 
 
 def _point_key(image: str, release: str, values: Mapping[str, str]) -> tuple[object, ...]:
     return image, release, *values.items()
-
-
-def _spell(release: str, values: Mapping[str, str]) -> str:
-    return " ".join([f'"{release}"', *(f"{axis}={value}" for axis, value in values.items())])
-
-
-def _describe(target: Target) -> str:
-    return _spell(target.release, target.values)
 
 
 def _differing_path(manifest: Manifest, target: Target, other: Target) -> KeyPath:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bakegen.expressions.bake_environment import repositories_in
+from bakegen.expressions.text import Text
 from bakegen.manifest.model import Registry
 from bakegen.source.yaml import KeyPath
 
@@ -14,8 +16,36 @@ from bakegen.source.yaml import KeyPath
 class Parent:
     """What a target is built from: an image `reference`, and the `target` that makes it if one of ours does."""
 
-    reference: str
+    reference: Text
     target: str | None
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class ValueName:
+    """A name that an axis value goes by in tags: the rule that gave it, and the values that it was taken before."""
+
+    text: str
+    path: KeyPath
+    rivals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LostName:
+    """A name that an axis value could have had, and the value that has it instead."""
+
+    axis: str
+    text: str
+    winner: str
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPlatform:
+    """A platform of the image that a target is not built for, and why."""
+
+    platform: str
+    reason: str
     path: KeyPath
 
 
@@ -27,32 +57,48 @@ class Target:
     image: str
     release: str
     values: Mapping[str, str]  # axis -> value, in the order of the manifest
-    names: Mapping[str, tuple[str, ...]]  # what values are called in tags, of axes that have such names
+    names: Mapping[str, tuple[ValueName, ...]]  # what values are called in tags, of axes that have such names
+    lost_names: tuple[LostName, ...]
     platforms: tuple[str, ...]
-    repositories: tuple[str, ...]
+    missing_platforms: tuple[MissingPlatform, ...]  # of the image
+    repositories: tuple[Text, ...]
     registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
-    tags: tuple[str, ...]
+    tags: tuple[Text, ...]
+    tag_paths: tuple[KeyPath, ...]  # the pattern that made each tag
+    platform_tags: Mapping[str, tuple[Text, ...]]  # platform -> further tags of its image alone
     publish: bool
     parents: tuple[Parent, ...]
-    template: str
-    dockerfile: str  # from the project root
-    context: str  # from the project root, or a URL
-    contexts: Mapping[str, str]
-    args: Mapping[str, str]
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    secrets: tuple[str, ...]
-    ssh: tuple[str, ...]
-    cache_from: tuple[str, ...]
-    cache_to: tuple[str, ...]
-    attest: tuple[str, ...]
-    bake: Mapping[str, Any]
+    template: str | None  # None for a Dockerfile that exists
+    dockerfile: str  # from the project root, or from that of a remote context
+    context: Text  # from the project root, or a URL
+    contexts: Mapping[str, Text]
+    args: Mapping[str, Text]
+    labels: Mapping[str, Text]
+    annotations: Mapping[str, Text]
+    secrets: tuple[Text, ...]
+    ssh: tuple[Text, ...]
+    cache_from: tuple[Text, ...]
+    cache_to: tuple[Text, ...]
+    attest: tuple[Text, ...]
+    bake: Mapping[str, Any]  # plain data whose texts are `Text`s
     path: KeyPath
 
     @property
-    def references(self) -> tuple[str, ...]:
-        """Every repository with every tag, as they are pushed (with variable references)."""
-        return tuple(f"{repository}:{tag}" for repository in self.repositories for tag in self.tags)
+    def linked(self) -> Mapping[str, str]:
+        """The targets that named contexts take from (`target:NAME`), by the name of the context."""
+        contexts = {name: text.with_defaults() for name, text in self.contexts.items()}
+        return {name: text.removeprefix("target:") for name, text in contexts.items() if text.startswith("target:")}
+
+    @property
+    def references(self) -> tuple[Text, ...]:
+        """Every repository with every tag, as they are pushed."""
+        return tuple(Text.joined([repository, ":", tag]) for repository in self.repositories for tag in self.tags)
+
+    def references_in(self, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Every repository with every tag, as bake pushes or loads them in an environment; each once."""
+        names = (repository.at_bake_time(environment) for repository in self.repositories)
+        tags = [tag.at_bake_time(environment) for tag in self.tags]
+        return tuple(dict.fromkeys(f"{name}:{tag}" for name in repositories_in(names, environment) for tag in tags))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +114,14 @@ class Absent:
     path: KeyPath
 
 
-GroupKind = Literal["default", "image", "release", "axis value", "own", "dockerfile"]
+GroupKind = Literal["default", "image", "release", "axis value", "own", "image release", "dockerfile"]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A bake group: its members in the order of the manifests, publishable parents of members included.
-
-    `parts` are smaller groups that together hold some or all of the members, so that the bake file need not list them.
-    """
+    """A bake group, its members in the order of the manifests; what manifests say about it, if they do."""
 
     name: str
     kind: GroupKind
     members: tuple[str, ...]
-    parts: tuple[str, ...] = ()
+    description: str = ""

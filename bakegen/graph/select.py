@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
-from bakegen.graph.expand import value_word, word
 from bakegen.graph.model import Absent, Group, Target
+from bakegen.graph.names import value_word, word
 
 _REASONS = 3  # why nothing matches: more would not be read
 FIXED_KEYS = ("image", "release", "platform", "target", "group")

@@ -1,6 +1,6 @@
 """Read the `axes`, `properties` and `names` sections of a manifest.
 
-In: a `Reading`. Out: `Axis` declarations; mistakes go to the reading's problems.
+In: a `SectionReader`. Out: `Axis` declarations; mistakes go to its problems.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bakegen.errors import did_you_mean
-from bakegen.expressions.evaluate import Expression, tree
+from bakegen.expressions.scope import Expression, tree
 from bakegen.manifest.model import Axis, AxisValue, NameRule
 from bakegen.manifest.schema import TYPES, found, type_hint
-from bakegen.manifest.section import Reading
+from bakegen.manifest.section import SectionReader, entry
 from bakegen.source.yaml import KeyPath
 
 # How the types of declared properties are read, and what the schema calls them.
@@ -29,48 +29,63 @@ def _has_type(value: Any, kind: str) -> bool:
     return isinstance(value, _PROPERTY_TYPES[kind][0]) and not (kind == "integer" and isinstance(value, bool))
 
 
-def read_axes(reading: Reading) -> tuple[Axis, ...]:
+def read_axes(reader: SectionReader) -> tuple[Axis, ...]:
     """Return the axes in the order of the manifest."""
-    declared = reading.content.get("properties", {})
-    rules = reading.content.get("names", {})
-    names = reading.content.get("axes", {})
-    for section, keys in (("properties", declared), ("names", rules)):
+    declared = reader.content.get("properties", {})
+    rules = reader.content.get("names", {})
+    names = reader.content.get("axes", {})
+    series = reader.content.get("series", {})
+    for section, keys in (("properties", declared), ("names", rules), ("series", series)):
         for name in keys:
             if name not in names:
-                reading.report(
+                reader.report(
                     "unknown-axis",
                     f'there is no axis "{name}"',
                     (section, name),
                     did_you_mean(name, names),
                     at_key=True,
                 )
-    return tuple(_axis(reading, name, declared.get(name), rules.get(name, ())) for name in names)
+    return tuple(_axis(reader, name, declared.get(name), rules.get(name, ())) for name in names)
 
 
-def _axis(reading: Reading, name: str, declared: Mapping[str, Any] | None, rules: Iterable[Any]) -> Axis:
-    content = reading.content["axes"][name]
+def _axis(reader: SectionReader, name: str, declared: Mapping[str, Any] | None, rules: Iterable[Any]) -> Axis:
+    content = reader.content["axes"][name]
     for key, declaration in (declared or {}).items():
-        if "default" in declaration:
-            path = ("properties", name, key, "default")
-            _check_type(reading, f'the default of "{key}"', declaration["default"], declaration["type"], path)
-    values = [_value(reading, name, value, declared) for value in content]
+        path: KeyPath = ("properties", name, key)
+        if ("type" in declaration) == ("axis" in declaration):
+            hint = "`axis` is for a property that names a value of that axis"
+            reader.report("missing-key", f'property "{key}" has a `type` or an `axis`', path, hint, at_key=True)
+        elif declaration.get("axis", name) not in reader.content["axes"]:
+            axes = reader.content["axes"]
+            message, hint = f'there is no axis "{declaration["axis"]}"', did_you_mean(declaration["axis"], axes)
+            reader.report("unknown-axis", message, (*path, "axis"), hint)
+        elif "default" in declaration:
+            _check_type(reader, f'the default of "{key}"', declaration["default"], declaration, (*path, "default"))
+    values = [_value(reader, name, value, declared) for value in content]
     seen: dict[str, AxisValue] = {}
     for value in values:
         if value.name in seen:
-            reading.report("duplicate-item", f'axis "{name}" has the value "{value.name}" twice', value.path)
+            reader.report("duplicate-item", f'axis "{name}" has the value "{value.name}" twice', value.path)
         seen[value.name] = value
         if not value.name or any(c in value.name for c in " \t\n,=*?!/"):
-            reading.report(
+            reader.report(
                 "wrong-value",
                 f'"{value.name}" cannot be an axis value',
                 value.path,
                 "a value is a word without spaces, commas, `=`, `*`, `?`, `!` and `/`",
                 at_key=True,
             )
-    return Axis(name, tuple(values), tuple(_name_rules(reading, name, rules, seen)), ("axes", name))
+    series = reader.content.get("series", {}).get(name)
+    return Axis(
+        name,
+        tuple(values),
+        tuple(_name_rules(reader, name, rules, seen)),
+        ("axes", name),
+        None if series is None else Expression(str(series), ("series", name)),
+    )
 
 
-def _name_rules(reading: Reading, axis: str, rules: Iterable[Any], known: Mapping[str, Any]) -> Iterator[NameRule]:
+def _name_rules(reader: SectionReader, axis: str, rules: Iterable[Any], known: Mapping[str, Any]) -> Iterator[NameRule]:
     for index, rule in enumerate(rules):
         path: KeyPath = ("names", axis, index)
         declared = rule if isinstance(rule, dict) else {"name": rule}
@@ -80,13 +95,12 @@ def _name_rules(reading: Reading, axis: str, rules: Iterable[Any], known: Mappin
             if value not in known:
                 here = (*path, "for", number) if isinstance(wanted, list) else (*path, "for")
                 message = f'axis "{axis}" has no value "{value}"'
-                reading.report("unknown-value", message, here, did_you_mean(value, known))
-        where = (*path, "name") if isinstance(rule, dict) else path
-        yield NameRule(Expression(str(declared["name"]), where), values)
+                reader.report("unknown-value", message, here, did_you_mean(value, known))
+        yield NameRule(entry(rule, path, "name"), values)
 
 
-def _value(reading: Reading, axis: str, key: Any, declared: Mapping[str, Any] | None) -> AxisValue:
-    content = reading.content["axes"][axis]
+def _value(reader: SectionReader, axis: str, key: Any, declared: Mapping[str, Any] | None) -> AxisValue:
+    content = reader.content["axes"][axis]
     if isinstance(content, list):
         path: KeyPath = ("axes", axis, content.index(key))
         given: dict[str, Any] = {}
@@ -97,7 +111,7 @@ def _value(reading: Reading, axis: str, key: Any, declared: Mapping[str, Any] | 
         name: tree(item, (*path, name)) for name, item in given.items() if name not in {"names", "platforms", "args"}
     }
     if declared is not None:
-        _check_properties(reading, path, f'{axis} "{key}"', given, properties, declared)
+        _check_properties(reader, path, f'{axis} "{key}"', given, properties, declared)
         for name, declaration in declared.items():
             if "default" in declaration and name not in properties:
                 properties[name] = tree(declaration["default"], ("properties", axis, name, "default"))
@@ -106,14 +120,14 @@ def _value(reading: Reading, axis: str, key: Any, declared: Mapping[str, Any] | 
         name=str(key),
         properties=properties,
         names=None if names is None else tuple(str(name) for name in names),
-        platforms=reading.platforms((*path, "platforms")) if "platforms" in given else None,
-        args=reading.expressions((*path, "args"), given.get("args", {})),
+        platforms=reader.platforms((*path, "platforms")) if "platforms" in given else None,
+        args=reader.expressions((*path, "args"), given.get("args", {})),
         path=path,
     )
 
 
 def _check_properties(
-    reading: Reading,
+    reader: SectionReader,
     path: KeyPath,
     owner: str,
     given: Mapping[str, Any],
@@ -122,7 +136,7 @@ def _check_properties(
 ) -> None:
     for name in properties:
         if name not in declared:
-            reading.report(
+            reader.report(
                 "unknown-key",
                 f'{owner} has a property "{name}" that is not declared',
                 (*path, name),
@@ -130,10 +144,10 @@ def _check_properties(
                 at_key=True,
             )
         else:
-            _check_type(reading, f'property "{name}"', given[name], declared[name]["type"], (*path, name))
+            _check_type(reader, f'property "{name}"', given[name], declared[name], (*path, name))
     for name, declaration in declared.items():
         if declaration.get("required") and name not in given:
-            reading.report(
+            reader.report(
                 "missing-key",
                 f'{owner} has no property "{name}"',
                 path,
@@ -142,9 +156,16 @@ def _check_properties(
             )
 
 
-def _check_type(reading: Reading, owner: str, value: Any, kind: str, path: KeyPath) -> None:
-    """Report a property whose value is not of the declared type."""
-    if not _has_type(value, kind):
-        word = _PROPERTY_TYPES[kind][1]
-        message = f"{owner} must be {TYPES[word]}, not {found(value)}"
-        reading.report("wrong-type", message, path, type_hint([word], value))
+def _check_type(reader: SectionReader, owner: str, value: Any, declaration: Mapping[str, Any], path: KeyPath) -> None:
+    """Report a property whose value is not of the declared type, or not a value of the declared axis."""
+    if "type" in declaration:
+        kind = declaration["type"]
+        if not _has_type(value, kind):
+            word = _PROPERTY_TYPES[kind][1]
+            message = f"{owner} must be {TYPES[word]}, not {found(value)}"
+            reader.report("wrong-type", message, path, type_hint([word], value))
+        return
+    known = [str(name) for name in reader.content["axes"].get(declaration.get("axis"), ())]
+    if known and str(value) not in known and not (isinstance(value, str) and "{{" in value):
+        message = f'axis "{declaration["axis"]}" has no value "{value}"'
+        reader.report("unknown-value", message, path, did_you_mean(str(value), known))

@@ -1,6 +1,6 @@
 """Read the `test` sections of a manifest: the checks that its images must pass.
 
-In: a `Reading`. Out: `CheckRule`s, those of a release on top of the image's; mistakes go to the reading's problems.
+In: a `SectionReader`. Out: `CheckRule`s, those of a release on top of the image's; mistakes go to its problems.
 Texts that hold no expression are checked here, the others where they are evaluated (`testing.checks`).
 """
 
@@ -12,9 +12,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bakegen.expressions.evaluate import Expression
+from bakegen.expressions.scope import Expression
 from bakegen.manifest.model import CheckRule
-from bakegen.manifest.section import Reading
+from bakegen.manifest.section import SectionReader
 from bakegen.source.yaml import KeyPath
 from bakegen.spec.sizes import size_in_bytes
 
@@ -25,20 +25,20 @@ _OF_RUN = ("entrypoint", "output", "matches", "exit", "timeout")
 _WHAT = ("run", "files", "user", "environment", "labels", "size")
 
 
-def read_checks(reading: Reading, path: KeyPath, own: Mapping[str, Any]) -> tuple[CheckRule, ...]:
+def read_checks(reader: SectionReader, path: KeyPath, own: Mapping[str, Any]) -> tuple[CheckRule, ...]:
     """Return the checks of a release: what the image says, and what the release says on top."""
     merged: dict[str, tuple[Any, KeyPath]] = {}
-    for place, content in ((("test",), reading.content), ((*path, "test"), own if path else {})):
+    for place, content in ((("test",), reader.content), ((*path, "test"), own if path else {})):
         for name, value in content.get("test", {}).items():
             merged[name] = value, (*place, name)
-    return tuple(_check(reading, name, value, place) for name, (value, place) in merged.items() if value is not None)
+    return tuple(_check(reader, name, value, place) for name, (value, place) in merged.items() if value is not None)
 
 
-def _check(reading: Reading, name: str, content: Mapping[str, Any], path: KeyPath) -> CheckRule:
+def _check(reader: SectionReader, name: str, content: Mapping[str, Any], path: KeyPath) -> CheckRule:
     if name == IMAGE:
         message = f'"{IMAGE}" is what bakegen calls the look-up of an image'
-        reading.report("reserved-name", message, path, "choose another name", at_key=True)
-    _report_missing(reading, name, content, path)
+        reader.report("reserved-name", message, path, "choose another name", at_key=True)
+    _report_missing(reader, name, content, path)
 
     def text(key: str) -> Expression | None:
         value = content.get(key)
@@ -67,20 +67,20 @@ def _check(reading: Reading, name: str, content: Mapping[str, Any], path: KeyPat
     )
     for expression, mistake in expressions_of(rule):
         if expression.is_literal and (found := mistake(expression.text)):
-            reading.report("wrong-value", found[0], expression.path, found[1])
+            reader.report("wrong-value", found[0], expression.path, found[1])
     return rule
 
 
-def _report_missing(reading: Reading, name: str, content: Mapping[str, Any], path: KeyPath) -> None:
+def _report_missing(reader: SectionReader, name: str, content: Mapping[str, Any], path: KeyPath) -> None:
     if not any(key in content for key in _WHAT):
         hint = "say what to `run`, or which files, user, environment, labels or size to expect"
-        reading.report("empty-value", f'the check "{name}" checks nothing', path, hint, at_key=True)
+        reader.report("empty-value", f'the check "{name}" checks nothing', path, hint, at_key=True)
     elif "run" not in content:
         for key in _OF_RUN:
             if key in content:
                 message = f'"{key}" is about a command, and the check "{name}" runs none'
                 hint = "say what to `run`; [] runs the image's own command"
-                reading.report("missing-key", message, (*path, key), hint, at_key=True)
+                reader.report("missing-key", message, (*path, key), hint, at_key=True)
 
 
 Mistake = Callable[[str], tuple[str, str] | None]  # message and hint for text that is evaluated

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bakegen.errors import BakegenError, Position, did_you_mean, fail
-from bakegen.expressions.evaluate import Expression, tree
+from bakegen.errors import BakegenError, Position, did_you_mean
+from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
+from bakegen.expressions.sandbox import compared_with
+from bakegen.expressions.scope import Condition, Expression, tree
 from bakegen.expressions.text import Variable
 from bakegen.manifest.axes import read_axes
 from bakegen.manifest.builders import read_builders
 from bakegen.manifest.model import Axis, Deprecation, Exclusion, Manifest, Registry, Release
 from bakegen.manifest.releases import read_releases
 from bakegen.manifest.schema import check_schema
-from bakegen.manifest.section import Reading
-from bakegen.source.paths import leaves, path_mistake, relative
+from bakegen.manifest.section import SectionReader
+from bakegen.source.inputs import InputError, is_folder, list_input, real_path
+from bakegen.source.paths import path_mistake, relative
 from bakegen.source.yaml import KeyPath, Source, check_mapping, include, load_source
 from bakegen.spec.bake_attributes import OLDEST_BUILDX
 
@@ -31,13 +35,16 @@ RESERVED = frozenset(
     "true false none True False None and or not in is if else loop self super caller varargs kwargs".split()
 )
 
+# What a manifest says is added to what it includes says.
+_ADDED = ("exclude",)
+
 # Prefixes of variables that CI systems and Docker set: bake would take their values for ours.
 FOREIGN_PREFIXES = ("BAKE_", "BUILDKIT_", "BUILDX_", "CI_", "DOCKER_", "GITHUB_", "GITLAB_", "RUNNER_")
 
 
 def load_manifest(file: Path, root: Path, source: Source | None = None) -> Manifest:
     """Read one manifest with what it includes and its data files; raises `BakegenError` with every problem."""
-    source = source or load_source(file, relative(file, root))
+    source = source or load_source(root, relative(file, root))
     check_mapping(source)
     includes = source.content.get("include", [])
     if isinstance(includes, list) and includes:
@@ -45,7 +52,7 @@ def load_manifest(file: Path, root: Path, source: Source | None = None) -> Manif
     problems = check_schema(source)
     if problems:
         raise BakegenError(problems)
-    return _Builder(source, file.parent, root).build()
+    return _ManifestReader(source, file.parent, root).manifest()
 
 
 def mentioned_files(source: Source, folder: Path) -> Iterator[Path]:
@@ -71,7 +78,7 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
     for index, text in enumerate(includes):
         path = ("include", index)
         file = _input_file(source, str(text), path, folder, root, "an included file")
-        part = load_source(file, relative(file, root))
+        part = load_source(root, relative(file, root))
         check_mapping(part)
         if "include" in part.content:
             raise part.failure(
@@ -81,8 +88,8 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
                 at_key=True,
                 hint=f"list the files in {source.file}",
             )
-        below = part if below is None else include(below, part)
-    return include(below, source) if below else source
+        below = part if below is None else include(below, part, _ADDED)
+    return include(below, source, _ADDED) if below else source
 
 
 def _input_file(source: Source, text: str, path: KeyPath, folder: Path, root: Path, what: str) -> Path:
@@ -90,23 +97,39 @@ def _input_file(source: Source, text: str, path: KeyPath, folder: Path, root: Pa
     if mistake:
         raise source.failure("unsafe-path", f'the path "{text}" {mistake}', path)
     file = folder / text
-    if not file.exists():
-        hint = _nearest_file(folder, text) or f"{what} is looked up in {relative(folder, root)}/"
-        raise source.failure("missing-file", f'there is no file "{text}"', path, hint=hint)
-    if leaves(root, file):
-        raise source.failure("unsafe-path", f'"{text}" is a link that leads out of the project', path)
+    try:
+        real_path(root, relative(file, root))
+    except InputError as error:
+        if error.code != "missing-file":
+            raise source.failure(error.code, f'"{text}" {error.reason}', path, hint=error.hint) from error
+        hint = _nearest_file(root, relative(folder, root), text) or f"{what} is looked up in {relative(folder, root)}/"
+        raise source.failure("missing-file", f'there is no file "{text}"', path, hint=hint) from error
     return file
 
 
-def _nearest_file(folder: Path, text: str) -> str:
+def _nearest_file(root: Path, folder: str, text: str) -> str:
     """Return a hint that names the file in the same folder whose name is nearest."""
-    place = (folder / text).parent
-    names = [file.name for file in place.iterdir()] if place.is_dir() else []
-    near = difflib.get_close_matches(Path(text).name, names, n=1, cutoff=0.75)
-    return f'did you mean "{(Path(text).parent / near[0]).as_posix()}"?' if near else ""
+    place, _, name = f"{folder}/{text}".rpartition("/")
+    try:
+        near = difflib.get_close_matches(name, list_input(root, place), n=1, cutoff=0.75)
+    except InputError:
+        return ""
+    return f'did you mean "{text.removesuffix(name)}{near[0]}"?' if near else ""
 
 
-class _Builder(Reading):
+def _issues_of(source: str) -> str:
+    """Return where problems with what lies at a URL are reported, if its host tells.
+
+    >>> _issues_of("https://github.com/acme/images/blob/main"), _issues_of("https://gitlab.com/acme/images/-/tree/main")
+    ('https://github.com/acme/images/issues', 'https://gitlab.com/acme/images/-/issues')
+    """
+    if found := re.match(r"https://github\.com/[^/]+/[^/]+", source):
+        return f"{found[0]}/issues"
+    found = re.match(r"(https://gitlab\.com/.+?)(?:/-/|/?$)", source)
+    return f"{found[1]}/-/issues" if found else ""
+
+
+class _ManifestReader(SectionReader):
     """Turns plain data into declarations."""
 
     def __init__(self, source: Source, folder: Path, root: Path) -> None:
@@ -115,7 +138,7 @@ class _Builder(Reading):
         self.root = root
         self.inputs = [source.file, *(file for file in source.lines if file != source.file)]
 
-    def build(self) -> Manifest:
+    def manifest(self) -> Manifest:
         content = self.content
         major, minor = (int(part) for part in str(content.get("buildx", "0.13")).split(".")[:2])
         buildx = max((major, minor), OLDEST_BUILDX)
@@ -123,11 +146,14 @@ class _Builder(Reading):
         axes = read_axes(self)
         releases = read_releases(self, [axis.name for axis in axes], buildx)
         platforms = self.platforms(("platforms",)) or ()
+        self.check_comparisons(axes)
         manifest = Manifest(
             image=content["image"],
             description=content.get("description", ""),
             source=self.source,
             source_url=content.get("source", "").rstrip("/"),
+            issues_url=content.get("issues", "") or _issues_of(content.get("source", "")),
+            licenses=content.get("licenses", ""),
             buildx=buildx,
             syntax=content.get("syntax", ""),
             variables=self.variables(),
@@ -137,7 +163,7 @@ class _Builder(Reading):
             axes=axes,
             define={key: tree(value, ("define", key)) for key, value in content.get("define", {}).items()},
             data=self.data(),
-            exclude=self.exclusions(axes, releases),
+            exclude=self.exclusions(axes, releases, platforms),
             deprecated=self.deprecations(),
             groups={key: tuple(words) for key, words in content.get("groups", {}).items()},
             releases=releases,
@@ -180,13 +206,30 @@ class _Builder(Reading):
                 else:
                     first[name] = path
 
+    def check_comparisons(self, axes: tuple[Axis, ...]) -> None:
+        """Report comparisons of an axis with what is none of its values: they are the same for every target."""
+        known = {axis.name: [value.name for value in axis.values] for axis in axes}
+        known["release"] = list(self.content.get("releases", {self.content["image"]: None}))
+        stack: list[tuple[KeyPath, Any]] = [((), self.content)]
+        while stack:
+            path, value = stack.pop()
+            if isinstance(value, dict | list):
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                stack += [((*path, key), item) for key, item in items]
+            elif isinstance(value, str) and (path[-1] == "when" or "{{" in value or "{%" in value):
+                for name, text in compared_with(f"{{{{ {value} }}}}" if path[-1] == "when" else value):
+                    own = self.source.place(path).value.file == self.source.file  # others include the rest, too
+                    if name in known and text not in known[name] and own:
+                        message = f'this compares "{name}" with "{text}", which is none of its values'
+                        self.report("unknown-value", message, path, did_you_mean(text, known[name]))
+
     def variables(self) -> dict[str, Variable]:
         prefix = variable_prefix(self.content["image"])
         variables = {}
         for name, value in self.content.get("variables", {}).items():
             path = ("variables", name)
             bake_name = f"{prefix}_{name}"
-            if bake_name.startswith(FOREIGN_PREFIXES) or bake_name in {"BAKEGEN_REGISTRY", "BAKEGEN_PLATFORMS"}:
+            if bake_name.startswith(FOREIGN_PREFIXES) or bake_name in {REGISTRY, PLATFORMS}:
                 self.report(
                     "foreign-variable",
                     f"{bake_name} may be set by Docker, bakegen or a CI system, and bake would take that value",
@@ -220,6 +263,7 @@ class _Builder(Reading):
                     declared.get("password", ""),
                     declared.get("readme", False),
                     path,
+                    Condition(declared["when"], (*path, "when")) if "when" in declared else None,
                 )
             )
         return tuple(registries)
@@ -229,25 +273,32 @@ class _Builder(Reading):
         for name, text in self.content.get("data", {}).items():
             try:
                 place = _input_file(self.source, text, ("data", name), self.folder, self.root, "a data file")
-                data[name] = self.data_of(place)
+                data[name] = self.data_of(relative(place, self.root))
             except BakegenError as error:
                 self.problems += error.problems
         return data
 
-    def data_of(self, place: Path) -> Any:
-        if place.is_dir():
-            files = sorted(file for file in place.iterdir() if file.suffix in {".yml", ".yaml", ".json"})
-            return {file.stem: self.data_of(file) for file in files}
-        if leaves(self.root, place):
-            position = Position(relative(place, self.root))
-            raise fail("unsafe-path", "is a link that leads out of the project", position=position)
-        source = load_source(place, relative(place, self.root))
+    def data_of(self, path: str) -> Any:
+        try:
+            names = list_input(self.root, path) if is_folder(self.root, path) else None
+        except InputError as error:
+            raise error.at(Position(path)) from error
+        if names is None:
+            return self.data_in(path)
+        files = {Path(name).stem: f"{path}/{name}" for name in names if Path(name).suffix in {".yml", ".yaml", ".json"}}
+        return {stem: self.data_in(file) for stem, file in files.items()}
+
+    def data_in(self, path: str) -> Any:
+        source = load_source(self.root, path)
         self.inputs.append(source.file)
         return source.content
 
-    def exclusions(self, axes: tuple[Axis, ...], releases: tuple[Release, ...]) -> tuple[Exclusion, ...]:
+    def exclusions(
+        self, axes: tuple[Axis, ...], releases: tuple[Release, ...], platforms: tuple[str, ...]
+    ) -> tuple[Exclusion, ...]:
         known = {axis.name: [value.name for value in axis.values] for axis in axes}
         known["release"] = [release.name for release in releases]
+        known["platform"] = list(platforms)
         exclusions = []
         for index, entry in enumerate(self.content.get("exclude", [])):
             path: KeyPath = ("exclude", index)
@@ -265,8 +316,8 @@ class _Builder(Reading):
                     if not fnmatch.filter(known[key], word):
                         here = (*path, key, number) if isinstance(value, list) else (*path, key)
                         message = f'axis "{key}" has no value "{word}"'
-                        if key == "release":
-                            message = f'there is no release "{word}"'
+                        if key in {"release", "platform"}:
+                            message = f'there is no {key} "{word}"'
                         self.report("unknown-value", message, here, did_you_mean(word, known[key]))
                 patterns[key] = tuple(words)
             if not patterns and len(entry) == 1:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bakegen.expressions.evaluate import Condition, Expression, Tree
+from bakegen.expressions.scope import Condition, Expression
 from bakegen.expressions.text import Variable
+from bakegen.expressions.values import Tree
 from bakegen.source.yaml import KeyPath, Source
 
 
@@ -22,6 +23,7 @@ class Registry:
     password: str
     readme: bool
     path: KeyPath
+    when: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Builder:
 class NameRule:
     """A pattern for the names that values of an axis go by in tags; `values` empty means all."""
 
-    pattern: Expression
+    pattern: Expression  # with its condition
     values: tuple[str, ...]
 
 
@@ -63,6 +65,12 @@ class AxisValue:
     platforms: tuple[str, ...] | None
     args: Mapping[str, Expression | None]
     path: KeyPath
+    series: str = ""  # what the names of targets and groups call it, if not by its name
+
+    @property
+    def label(self) -> str:
+        """What the names of targets and groups call the value."""
+        return self.series or self.name
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Axis:
     values: tuple[AxisValue, ...]
     rules: tuple[NameRule, ...]
     path: KeyPath
+    series: Expression | None = None
 
     def value(self, name: str) -> AxisValue:
         """Return the value called `name`; raises KeyError."""
@@ -85,7 +94,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Combinations that do not exist: patterns per axis (or `release`), and why."""
+    """Combinations that do not exist: patterns per axis, `release` and `platform`, and why."""
 
     patterns: Mapping[str, tuple[str, ...]]
     because: str
@@ -156,8 +165,10 @@ class Release:
     platforms: tuple[str, ...] | None
     publish: bool
     tags: tuple[Expression, ...]
-    template: Expression
-    dockerfile: Expression
+    platform_tags: tuple[Expression, ...]
+    template: Expression | None  # None for a Dockerfile that exists
+    dockerfile: Expression  # below the family's folder, or of one that exists from the root
+    discovers: bool  # whether the parents are what the Dockerfile says
     context: Expression
     contexts: Mapping[str, Expression]
     args: Mapping[str, Expression | None]
@@ -183,6 +194,8 @@ class Manifest:
     description: str
     source: Source = field(repr=False)
     source_url: str  # of the project's root, without a slash at its end; may be empty
+    issues_url: str
+    licenses: str
     buildx: tuple[int, int]
     syntax: str
     variables: Mapping[str, Variable]

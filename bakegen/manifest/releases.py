@@ -1,6 +1,6 @@
 """Read the `releases` section of a manifest, with the settings of the image below each release's own.
 
-In: a `Reading`. Out: `Release` declarations; mistakes go to the reading's problems.
+In: a `SectionReader`. Out: `Release` declarations; mistakes go to its problems.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bakegen.errors import did_you_mean
-from bakegen.expressions.evaluate import Condition, Expression, tree
+from bakegen.expressions.scope import Condition, Expression, tree
 from bakegen.manifest.checks import read_checks
 from bakegen.manifest.model import FileRule, ParentRule, Release
 from bakegen.manifest.schema import found, type_hint
-from bakegen.manifest.section import Reading
+from bakegen.manifest.section import SectionReader, entry
 from bakegen.source.yaml import KeyPath
 from bakegen.spec.bake_attributes import ATTRIBUTES, fits
 
@@ -25,21 +25,26 @@ _ATTRIBUTE_TYPES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def read_releases(reading: Reading, axes: list[str], buildx: tuple[int, int]) -> tuple[Release, ...]:
+def read_releases(reader: SectionReader, axes: list[str], buildx: tuple[int, int]) -> tuple[Release, ...]:
     """Return the releases, given the names of the axes and the oldest buildx that must accept the bake file."""
-    declared: dict[str, Any] = reading.content.get("releases", {reading.content["image"]: {}})
+    declared: dict[str, Any] = reader.content.get("releases", {reader.content["image"]: {}})
     return tuple(
-        _release(reading, name, content or {}, axes, list(declared), buildx) for name, content in declared.items()
+        _release(reader, name, content or {}, axes, list(declared), buildx) for name, content in declared.items()
     )
 
 
 def _release(
-    reading: Reading, name: str, own: Mapping[str, Any], axes: list[str], releases: list[str], buildx: tuple[int, int]
+    reader: SectionReader,
+    name: str,
+    own: Mapping[str, Any],
+    axes: list[str],
+    releases: list[str],
+    buildx: tuple[int, int],
 ) -> Release:
-    path: KeyPath = ("releases", name) if "releases" in reading.content else ()
+    path: KeyPath = ("releases", name) if "releases" in reader.content else ()
 
     def setting(key: str) -> tuple[Any, KeyPath]:
-        return (own[key], (*path, key)) if key in own else (reading.content.get(key), (key,))
+        return (own[key], (*path, key)) if key in own else (reader.content.get(key), (key,))
 
     def text(key: str, default: str) -> Expression:
         value, place = setting(key)
@@ -47,54 +52,65 @@ def _release(
 
     def texts(key: str) -> tuple[Expression, ...]:
         value, place = setting(key)
-        return tuple(Expression(str(item), (*place, index)) for index, item in enumerate(value or []))
+        return tuple(entry(item, (*place, index), "tag") for index, item in enumerate(value or []))
 
     def mapping(key: str) -> dict[str, Expression]:
-        merged = reading.expressions((key,), reading.content.get(key, {})) | reading.expressions(
+        merged = reader.expressions((key,), reader.content.get(key, {})) | reader.expressions(
             (*path, key), own.get(key, {})
         )
         return {name: value for name, value in merged.items() if value is not None}
 
-    spans = _spans(reading, path, own, axes)
+    spans = _spans(reader, path, own, axes)
     publish = setting("publish")[0] is not False
     called = f'release "{name}"' if path else f'image "{name}"'
-    if setting("from")[0] is None:
-        reading.report(
+    dockerfile, place = setting("dockerfile")
+    existing = dockerfile["existing"] if isinstance(dockerfile, dict) else None
+    remote = "://" in str(setting("context")[0] or "")
+    if existing is not None:
+        _check_existing(reader, own if path else reader.content, path)
+    if setting("from")[0] is None and (existing is None or remote):
+        reader.report(
             "missing-key",
             f'{called} has no "from"',
             path,
-            "say which image or release it is built from",
+            "say which image or release it is built from" + ("; a remote Dockerfile is not read" if remote else ""),
             at_key=True,
         )
     if publish and setting("tags")[0] is None:
-        reading.report(
+        reader.report(
             "missing-key",
             f'{called} has no "tags"',
             path,
             "say what its images are called, or `publish: false`",
             at_key=True,
         )
-    single = "releases" not in reading.content
+    single = "releases" not in reader.content
     folders = "".join(f"{{{{ {axis} }}}}/" for axis in spans)
     return Release(
         name=name,
         description=own.get("description", ""),
         axes=spans,
-        parents=tuple(_parents(reading, *setting("from"), releases)),
+        parents=tuple(_parents(reader, *setting("from"), releases)),
         when=tuple(
             Condition(content["when"], place)
-            for content, place in ((reading.content, ("when",)), (own, (*path, "when")))
+            for content, place in ((reader.content, ("when",)), (own, (*path, "when")))
             if "when" in content
         ),
-        platforms=reading.platforms((*path, "platforms")) if path else None,
+        platforms=reader.platforms((*path, "platforms")) if path else None,
         publish=publish,
         tags=texts("tags"),
-        template=text("template", "{{ image }}.Dockerfile.j2" if single else "{{ release }}.Dockerfile.j2"),
-        dockerfile=text("dockerfile", f"{folders}Dockerfile" if single else f"{folders}{{{{ release }}}}/Dockerfile"),
-        context=text("context", "."),
+        platform_tags=texts("platform-tags"),
+        template=text("template", "{{ image }}.Dockerfile.j2" if single else "{{ release }}.Dockerfile.j2")
+        if existing is None
+        else None,
+        dockerfile=text("dockerfile", f"{folders}Dockerfile" if single else f"{folders}{{{{ release }}}}/Dockerfile")
+        if existing is None
+        else Expression(existing, (*place, "existing")),
+        discovers=existing is not None and setting("from")[0] is None,
+        context=text("context", "." if existing is None else "{{ folder }}"),
         contexts=mapping("contexts"),
-        args=reading.expressions(("args",), reading.content.get("args", {})),
-        own_args=reading.expressions((*path, "args"), own.get("args", {})) if path else {},
+        args=reader.expressions(("args",), reader.content.get("args", {})),
+        own_args=reader.expressions((*path, "args"), own.get("args", {})) if path else {},
         labels=mapping("labels"),
         annotations=mapping("annotations"),
         secrets=texts("secrets"),
@@ -102,54 +118,76 @@ def _release(
         cache_from=texts("cache-from"),
         cache_to=texts("cache-to"),
         attest=texts("attest"),
-        bake=_bake_attributes(reading, path, own, buildx),
-        files=tuple(_files(reading, *setting("files"))),
-        checks=read_checks(reading, path, own),
+        bake=_bake_attributes(reader, path, own, buildx),
+        files=tuple(_files(reader, *setting("files"))),
+        checks=read_checks(reader, path, own),
         path=path or ("image",),
     )
 
 
-def _spans(reading: Reading, path: KeyPath, own: Mapping[str, Any], axes: list[str]) -> tuple[str, ...]:
+def _check_existing(reader: SectionReader, own: Mapping[str, Any], path: KeyPath) -> None:
+    for key in ("template", "files"):
+        if key in own:
+            reader.report(
+                "wrong-value",
+                f"`{key}` is for Dockerfiles that are made, and this one exists already",
+                (*path, key),
+                "leave one of the two out",
+                at_key=True,
+            )
+
+
+def _spans(reader: SectionReader, path: KeyPath, own: Mapping[str, Any], axes: list[str]) -> tuple[str, ...]:
     if "axes" not in own or not path:
         return tuple(axes)
     for index, axis in enumerate(own["axes"]):
         if axis not in axes:
-            reading.report(
+            reader.report(
                 "unknown-axis", f'there is no axis "{axis}"', (*path, "axes", index), did_you_mean(axis, axes)
             )
     return tuple(axis for axis in axes if axis in own["axes"])
 
 
-def _parents(reading: Reading, value: Any, path: KeyPath, releases: list[str]) -> Iterator[ParentRule]:
+def _parents(reader: SectionReader, value: Any, path: KeyPath, releases: list[str]) -> Iterator[ParentRule]:
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         place = (*path, index) if isinstance(value, list) else path
         if isinstance(item, dict):
-            image, release = item.get("image", ""), item["release"]
-            if not image and release not in releases:
-                hint = did_you_mean(release, releases)
-                if "releases" not in reading.content:
-                    hint = "this image has no releases; an image from outside is written as text: from: debian:12"
-                message = f'there is no release "{release}"'
-                reading.report("unknown-release", message, (*place, "release"), hint)
-            at = {key: Expression(str(text), (*place, "at", key)) for key, text in item.get("at", {}).items()}
             when = Condition(item["when"], (*place, "when")) if "when" in item else None
-            yield ParentRule(image, release, at, None, when, place)
-        elif item in releases and "releases" in reading.content:
+            if ("release" in item) == ("reference" in item):
+                reader.report(
+                    "missing-key",
+                    "a parent is a `release`, or an outside image as `reference`",
+                    place,
+                    "give one of the two",
+                )
+            elif "reference" in item:
+                yield ParentRule("", "", {}, Expression(item["reference"], (*place, "reference")), when, place)
+            else:
+                image, release = item.get("image", ""), item["release"]
+                if not image and release not in releases:
+                    hint = did_you_mean(release, releases)
+                    if "releases" not in reader.content:
+                        hint = "this image has no releases; an image from outside is written as text: from: debian:12"
+                    message = f'there is no release "{release}"'
+                    reader.report("unknown-release", message, (*place, "release"), hint)
+                at = {key: Expression(str(text), (*place, "at", key)) for key, text in item.get("at", {}).items()}
+                yield ParentRule(image, release, at, None, when, place)
+        elif item in releases and "releases" in reader.content:
             yield ParentRule("", item, {}, None, None, place)
         elif item is not None:
             if item != "scratch" and not any(mark in item for mark in ("{{", "{%", ":", "/", "@")):
-                known = did_you_mean(item, releases) if "releases" in reading.content else ""
+                known = did_you_mean(item, releases) if "releases" in reader.content else ""
                 outside = f"an image from outside is written with its tag: {item}:latest"
                 hint = f"{known} Else, {outside}" if known.endswith("?") else outside
-                reading.report("unknown-release", f'there is no release "{item}"', place, hint)
+                reader.report("unknown-release", f'there is no release "{item}"', place, hint)
             yield ParentRule("", "", {}, Expression(item, place), None, place)
 
 
 def _bake_attributes(
-    reading: Reading, path: KeyPath, own: Mapping[str, Any], buildx: tuple[int, int]
+    reader: SectionReader, path: KeyPath, own: Mapping[str, Any], buildx: tuple[int, int]
 ) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    places: list[tuple[KeyPath, Any]] = [(("bake",), reading.content.get("bake", {}))]
+    places: list[tuple[KeyPath, Any]] = [(("bake",), reader.content.get("bake", {}))]
     if path:
         places.append(((*path, "bake"), own.get("bake", {})))
     for place, attributes in places:
@@ -158,7 +196,7 @@ def _bake_attributes(
             attribute = ATTRIBUTES.get(name)
             if attribute is None:
                 free = [key for key, known in ATTRIBUTES.items() if not known.key]
-                reading.report(
+                reader.report(
                     "unknown-attribute",
                     f'bake targets have no attribute "{name}"',
                     here,
@@ -166,7 +204,7 @@ def _bake_attributes(
                     at_key=True,
                 )
             elif attribute.key:
-                reading.report(
+                reader.report(
                     "owned-attribute",
                     f'"{name}" is written by bakegen',
                     here,
@@ -175,7 +213,7 @@ def _bake_attributes(
                 )
             elif attribute.since > buildx:
                 since = ".".join(map(str, attribute.since))
-                reading.report(
+                reader.report(
                     "newer-attribute",
                     f'"{name}" is known since buildx {since}; older clients drop it silently',
                     here,
@@ -185,16 +223,16 @@ def _bake_attributes(
             elif not fits(attribute, value):
                 words, kind = _ATTRIBUTE_TYPES[attribute.kind]
                 message = f'"{name}" must be {words}, not {found(value)}'
-                reading.report("wrong-type", message, here, type_hint([kind], value))
+                reader.report("wrong-type", message, here, type_hint([kind], value))
             merged[name] = tree(value, here)
     return merged
 
 
-def _files(reading: Reading, value: Any, path: KeyPath) -> Iterator[FileRule]:
+def _files(reader: SectionReader, value: Any, path: KeyPath) -> Iterator[FileRule]:
     for index, item in enumerate(value or []):
         place: KeyPath = (*path, index)
         if ("template" in item) == ("copy" in item):
-            reading.report(
+            reader.report(
                 "wrong-value",
                 "a file comes either from a `template` or from `copy`",
                 place,

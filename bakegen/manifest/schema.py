@@ -6,7 +6,6 @@ the only list of keys and types; it is also what editors and docs/manifest.md us
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,22 +13,15 @@ from functools import cache
 from typing import Any
 
 from bakegen.errors import Problem, did_you_mean
-from bakegen.source.resources import resource
+from bakegen.source.resources import schema_of
 from bakegen.source.yaml import KeyPath, Source
-
-
-@cache
-def manifest_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of manifests."""
-    schema: dict[str, Any] = json.loads(resource("schema/manifest.schema.json").read_text(encoding="utf-8"))
-    return schema
 
 
 @cache
 def _validator() -> Any:
     from jsonschema import Draft202012Validator  # 0.1 s that `--help` must not pay
 
-    return Draft202012Validator(manifest_schema())
+    return Draft202012Validator(schema_of("manifest"))
 
 
 def check_schema(source: Source) -> list[Problem]:
@@ -76,7 +68,9 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
             wanted = " or ".join(TYPES[kind] for kind in allowed)
             message = f"{subject} must be {wanted}, not {found(value)}"
             hint = type_hint(allowed, value)
-            if path[0] == "axes" and isinstance(value, dict):
+            if path[0] == "axes" and isinstance(value, str) and "{{" in value:
+                hint = "values of an axis are written out; they cannot be computed"
+            elif path[0] == "axes" and isinstance(value, dict):
                 hint = "values with properties are the keys of a mapping: leave out the `- `"
             yield source.problem("wrong-type", message, path, hint=hint)
         case "enum":
@@ -171,11 +165,19 @@ def type_hint(allowed: list[str], value: Any) -> str:
     if "array" in allowed and isinstance(value, str) and " - " in value:
         return "write each item on a line of its own below the key, after `- `"
     if "array" in allowed and isinstance(value, str | int):
-        return f"write [{value}]"
+        return f"write [{_quoted(value)}]"
     if "boolean" in allowed and value in ("true", "false"):
         return f"write {value}, without quotes"
     if "integer" in allowed and isinstance(value, str) and value.isdigit():
         return f"write {value}, without quotes"
     if "string" in allowed and isinstance(value, bool | int):
         return f'write it in quotes: "{str(value).lower()}"'
-    return ""
+    shapes = {"array": "[…]", "object": "{key: …}", "string": '"…"', "integer": "a number", "boolean": "true or false"}
+    return f"write {' or '.join(shapes[kind] for kind in allowed if kind in shapes)} instead"
+
+
+def _quoted(value: str | int) -> str:
+    """Return a value as it can stand in a list of YAML's."""
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_/][\w./-]*", value):
+        return f'"{value}"' if '"' not in value else f"'{value}'"
+    return str(value)

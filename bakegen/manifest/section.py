@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakegen.errors import Code, Problem
-from bakegen.expressions.evaluate import Expression
+from bakegen.expressions.scope import Condition, Expression
 from bakegen.source.yaml import KeyPath, Source
 from bakegen.spec.platforms import platform_mistake
 
 
-class Reading:
+class SectionReader:
     """One manifest while it is read; problems collect in `problems`."""
 
     def __init__(self, source: Source) -> None:
@@ -50,4 +50,12 @@ class Reading:
 
     def expressions(self, path: KeyPath, content: Mapping[str, Any]) -> dict[str, Expression | None]:
         """Return the texts of a mapping as expressions; null stays None, and takes an inherited entry away."""
-        return {key: None if value is None else Expression(str(value), (*path, key)) for key, value in content.items()}
+        return {key: None if value is None else entry(value, (*path, key), "value") for key, value in content.items()}
+
+
+def entry(content: Any, path: KeyPath, key: str) -> Expression:
+    """Return an entry that is text, or a mapping of text at `key` and the condition under which it holds."""
+    if not isinstance(content, dict):
+        return Expression(str(content), path)
+    when = Condition(content["when"], (*path, "when")) if "when" in content else None
+    return Expression(str(content[key]), (*path, key), when)

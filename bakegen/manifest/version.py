@@ -53,7 +53,7 @@ def rewritten(root: Path, manifests: Sequence[Manifest], chosen: Sequence[str], 
             hint = f"generate them together, or give {manifest.image} a {NAME} of its own"
             problems.append(manifest.source.problem("fixed-version", message, _place(manifest), hint=hint))
         elif file not in files:
-            new = _spliced(read_bytes(root / file, file), manifest, version)
+            new = _spliced(read_bytes(root, file), manifest, version)
             if new is None:
                 message = f"the default of {NAME} cannot be rewritten here without changing something else"
                 hint = "write it on one line, as a value of its own, without anchor or alias"

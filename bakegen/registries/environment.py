@@ -33,8 +33,10 @@ class Environment:
 
 def read_environment(root: Path) -> Environment:
     """Return the variables of this process and of `.env`; raises `BakegenError` if a line there cannot be read."""
-    file = root / FILE
-    return Environment(os.environ, _parse(read_text(file, FILE)) if os.path.lexists(file) else {})
+    if not os.path.lexists(root / FILE):
+        return Environment(os.environ, {})
+    file = Path(os.path.realpath(root / FILE))  # it belongs to the machine, so it may be a link out of the project
+    return Environment(os.environ, _parse(read_text(file.parent, file.name)))
 
 
 def _parse(text: str) -> dict[str, str]:

@@ -83,7 +83,7 @@ def _uses(graph: Graph, images: Iterable[str]) -> Iterator[_Use]:
         if target.image in images and target.publish:
             source = graph.manifest(target.image).source
             for repository, registry in zip(target.repositories, target.registries, strict=False):
-                yield _use(repository, registry, source)
+                yield _use(repository.with_defaults(), registry, source)
 
 
 def _use(repository: str, registry: Registry, source: Source) -> _Use:

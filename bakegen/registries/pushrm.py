@@ -18,7 +18,8 @@ from typing import Any
 from bakegen.docker.config import config_folder
 from bakegen.docker.process import ask, ending_on_signals
 from bakegen.errors import BakegenError, Problem, fail
-from bakegen.output.write import OutputFile, compare
+from bakegen.output.compare import compare
+from bakegen.output.files import OutputFile
 from bakegen.project import Project
 from bakegen.registries.credentials import Credentials
 from bakegen.registries.environment import Environment
@@ -98,7 +99,7 @@ def check_current(project: Project, pages: Iterable[Page]) -> None:
             readme_path(image): OutputFile(render_readme(project, project.graph.manifest(image)))
             for image in dict.fromkeys(page.image for page in pages if page.wanted)
         }
-    stale = compare(project.root, made, tuple(made)).differing
+    stale = compare(project.root, made, made.__contains__).differing
     if stale:
         raise fail(
             "stale-output",

@@ -6,15 +6,16 @@ another image than the graph says.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bakegen.errors import Position, Problem, line_at, narrowed
-from bakegen.expressions.text import with_defaults
 from bakegen.graph.expand import build_args
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest
-from bakegen.spec.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references
+from bakegen.spec.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references, syntax_problem
+from bakegen.spec.dockerfile_rules import check_instructions, check_lines
 from bakegen.spec.references import familiar
 
 # Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args
@@ -30,37 +31,32 @@ def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence
     """Return every difference between a Dockerfile and the declarations of its targets."""
     try:
         dockerfile = parse_dockerfile(text)
-        problems = [
-            problem for target in targets for problem in _check_target(dockerfile, text, path, manifest, target)
-        ]
+        mistakes = [*check_lines(text), *check_instructions(dockerfile)]
+        if not mistakes:
+            return [
+                problem for target in targets for problem in _check_target(dockerfile, text, path, manifest, target)
+            ]
     except DockerfileError as error:
-        position = Position(path, error.line)
-        problem = Problem(
-            code="dockerfile-syntax",
-            message=f"no valid Dockerfile: {error.message}",
-            position=position,
-            source=line_at(text, error.line),
-            hint=error.hint or f"made from templates/{targets[0].template}",
-        )
-        return [narrowed(problem, f"(?i){re.escape(error.message.rpartition(': ')[2])}")]
-    return problems
+        mistakes = [error]
+    made = f"made from templates/{targets[0].template}" if targets[0].template else ""
+    return [syntax_problem(mistake, text, path, made) for mistake in mistakes]
 
 
 def _check_target(
     dockerfile: Dockerfile, text: str, path: str, manifest: Manifest, target: Target
 ) -> Iterator[Problem]:
-    args = {name: with_defaults(value, manifest.variables) for name, value in target.args.items()}
+    args = {name: value.with_defaults() for name, value in target.args.items()}
     declared: Mapping[str, Parent] = {
-        with_defaults(parent.reference, manifest.variables): parent
-        for parent in target.parents
-        if parent.reference != "scratch"
+        image: parent for parent in target.parents if (image := parent.reference.with_defaults()) != "scratch"
     }
     named = {*target.contexts}
     used: dict[str, Reference] = {}
-    stage = target.bake.get("target")
+    stage = target.bake["target"].with_defaults() if "target" in target.bake else None
     for platform in target.platforms:
         for reference in references(dockerfile, args, platform, stage):
-            used.setdefault(familiar(reference.image), reference)
+            image = familiar(reference.image)
+            name, pinned, _ = image.partition("@")  # a digest need not be said twice
+            used.setdefault(name if pinned and image not in declared and name in declared else image, reference)
     source = manifest.source
     undeclared = {image: use for image, use in used.items() if image not in declared and image not in named}
     unused = {image: parent for image, parent in declared.items() if image not in used}
@@ -79,7 +75,19 @@ def _check_target(
         yield narrowed(problem, rf"\$\{{?{name}\b\}}?")
     if unset:
         return  # which image is meant cannot be told
+    stages = [stage.name for stage in dockerfile.stages if stage.name]
     for image, reference in undeclared.items():
+        near = difflib.get_close_matches(image, stages, n=1) if not set(image) & set(":/@") else []
+        if near:
+            problem = Problem(
+                code="undeclared-parent",
+                message=f'"{image}" is no stage above, and no parent of {target.name}',
+                position=Position(path, reference.line),
+                source=line_at(text, reference.line),
+                hint=f'did you mean "{near[0]}"?',
+            )
+            yield narrowed(problem, re.escape(image))
+            continue
         hint = f"add it to `from:`; declared here: {', '.join(declared) or 'nothing'}"
         if unused:
             hint = f"`from:` declares {', '.join(unused)}: write {{{{ parent }}}} in the template, or change `from:`"

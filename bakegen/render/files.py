@@ -14,20 +14,23 @@ from posixpath import dirname, join
 from typing import Literal
 
 from bakegen.bake.model import BAKE_FILE, bake_model
-from bakegen.errors import Collector
-from bakegen.expressions.evaluate import Scope
-from bakegen.graph.expand import OUTPUT, Names
+from bakegen.errors import BakegenError, Collector
+from bakegen.expressions.scope import Scope
+from bakegen.graph.expand import OUTPUT
+from bakegen.graph.link import no_dockerfile
 from bakegen.graph.model import Target
+from bakegen.graph.scope import FamilyNames
 from bakegen.manifest.model import FileRule, Manifest
-from bakegen.output.write import OutputFile, path_problems
-from bakegen.project import Project
+from bakegen.output.files import MOST, OutputFile, path_problems
+from bakegen.project import Project, read_dockerfile
 from bakegen.render.check_parents import check_dockerfile
+from bakegen.render.parents import parents_as_written
 from bakegen.render.readme import LIMIT, readme_of
-from bakegen.render.shared_scope import shared_scope
 from bakegen.render.template import at_template, render_template
-from bakegen.source.paths import folders_of, leaves, path_mistake
+from bakegen.source.inputs import MEBIBYTE, InputError, is_folder, read_input
+from bakegen.source.paths import folders_of, path_mistake
 from bakegen.source.resources import BAKE_TEMPLATE
-from bakegen.source.yaml import KeyPath
+from bakegen.source.yaml import KeyPath, decoded
 from bakegen.spec.platforms import Platform
 
 README_TEMPLATE = "README.md.j2"
@@ -124,9 +127,10 @@ class _Renderer:
         self.looked: dict[str, OutputFile | None] = {}
         self.origins: dict[str, Origin] = {}
         self.problems = Collector()
+        self.size = 0
 
     def image(self, manifest: Manifest) -> None:
-        names = Names(manifest, self.project.evaluator)
+        names = FamilyNames(manifest, self.project.evaluator)
         folder = f"{OUTPUT}/{manifest.image}"
         version = manifest.variables.get("VERSION")
         if version:
@@ -137,7 +141,11 @@ class _Renderer:
             self.made[readme_path(manifest.image)] = _Made(file, manifest, ("image",), own=True)
         for path in dict.fromkeys(target.dockerfile for target in self.graph.by_image[manifest.image]):
             with self.problems.collecting():
-                self.dockerfile(manifest, names, path, self.graph.by_dockerfile[path])
+                targets = self.graph.by_dockerfile[path]
+                if targets[0].template is None:
+                    self.existing(path, manifest, targets)
+                else:
+                    self.dockerfile(manifest, names, path, targets[0].template, targets)
 
     def check_contexts(self) -> None:
         """Report build contexts that are no folders of the project; bake would notice only when it builds."""
@@ -146,25 +154,27 @@ class _Renderer:
         for target in self.graph.targets.values():
             manifest = self.graph.manifest(target.image)
             release = manifest.release(target.release)
-            folders = {target.context: release.context.path}
-            folders |= {target.contexts[name]: value.path for name, value in release.contexts.items()}
+            folders = {target.context.with_defaults(): release.context.path}
+            folders |= {target.contexts[name].with_defaults(): value.path for name, value in release.contexts.items()}
             for folder, path in folders.items():
                 if folder == "." or ":" in folder or folder in made:
                     continue
                 self.looked[folder] = None
-                if leaves(root, root / folder):
-                    message = f'the context "{folder}" is a link that leads out of the project'
-                    self.problems.keep(manifest.source.problem("unsafe-path", message, path))
-                elif not (root / folder).is_dir():
-                    message = f'the context "{folder}" is no folder of the project'
-                    self.problems.keep(
-                        manifest.source.problem(
-                            "missing-file", message, path, hint="the path is taken from the project root"
-                        )
-                    )
+                try:
+                    if is_folder(root, folder):
+                        continue
+                    mistake = InputError("missing-file", "is not a folder")
+                except InputError as error:
+                    mistake = error
+                hint = "the path is taken from the project root" if mistake.code == "missing-file" else mistake.hint
+                message = f'the context "{folder}" {mistake.reason}'
+                self.problems.keep(manifest.source.problem(mistake.code, message, path, hint=hint))
 
     def add(self, path: str, file: OutputFile, manifest: Manifest, origin: KeyPath) -> None:
         """Add a file; two different ones at one path are a problem that names both places."""
+        if self.size + len(file.content) > MOST:
+            raise self.too_large(path, manifest, origin)
+        self.size += len(file.content)
         own = path in (f"{OUTPUT}/{manifest.image}/{name}" for name in METADATA)  # made on request
         first = self.made.setdefault(path, _Made(file, manifest, origin, own=own))
         if first.file == file and not first.own:
@@ -177,6 +187,11 @@ class _Renderer:
             message = f'"{path}" would be written twice, with different content'
             hint = "let the path tell its targets apart, or give each Dockerfile a folder of its own"
         self.problems.keep(manifest.source.problem("output-clash", message, origin, hint=hint))
+
+    def too_large(self, path: str, manifest: Manifest, origin: KeyPath) -> BakegenError:
+        message = f'with "{path}", the generated files are larger than {MOST // MEBIBYTE} MiB'
+        hint = "leave large files out of `files`, and let the Dockerfile COPY them from its build context"
+        return manifest.source.failure("too-large", message, origin, hint=hint)
 
     def originates(
         self,
@@ -212,9 +227,23 @@ class _Renderer:
                     made.manifest.source.problem(problem.code, problem.message, made.path, hint=problem.hint)
                 )
 
-    def dockerfile(self, manifest: Manifest, names: Names, path: str, targets: Sequence[Target]) -> None:
+    def existing(self, path: str, manifest: Manifest, targets: Sequence[Target]) -> None:
+        """Check a Dockerfile that exists already; a remote one cannot be read."""
+        if "://" in targets[0].context.with_defaults():
+            return
+        found = read_dockerfile(self.project.root, path)
+        if found is None:
+            raise no_dockerfile(manifest, targets[0])
+        self.looked[path] = OutputFile(*found)
+        for problem in check_dockerfile(decoded(found[0], path), path, manifest, targets):
+            self.problems.keep(problem)
+
+    def dockerfile(
+        self, manifest: Manifest, names: FamilyNames, path: str, template: str, targets: Sequence[Target]
+    ) -> None:
         release = manifest.release(targets[0].release)
-        templates = dict.fromkeys(target.template for target in targets)
+        origin = release.template.path if release.template else release.path
+        templates = dict.fromkeys(str(target.template) for target in targets)
         if len(templates) > 1:
             raise manifest.source.failure(
                 "shared-dockerfile",
@@ -222,13 +251,13 @@ class _Renderer:
                 release.dockerfile.path,
                 hint="give them different paths, for example with {{ release }}",
             )
-        scope = shared_scope(self.graph, manifest, names, path, targets)
-        text = render_template(self.project, targets[0].template, scope, manifest, release.template.path, path)
-        text = _with_header(text, manifest, targets[0].template)
+        scope = names.shared(targets, parents_as_written(manifest, targets))
+        text = render_template(self.project, template, scope, manifest, origin, path)
+        text = _with_header(text, manifest, template)
         self.add(path, OutputFile(text.encode()), manifest, release.dockerfile.path)
-        self.originates(path, manifest, "dockerfile", targets, template=targets[0].template)
+        self.originates(path, manifest, "dockerfile", targets, template=template)
         for problem in check_dockerfile(text, path, manifest, targets):
-            self.problems.keep(at_template(self.project, problem, path, targets[0].template))
+            self.problems.keep(at_template(self.project, problem, path, template))
         for user in {target.release: target for target in targets}.values():
             rules = manifest.release(user.release).files
             for rule in rules:
@@ -242,19 +271,19 @@ class _Renderer:
             inner = scope if platform is None else scope.with_names({"platform": Platform(platform)})
             if rule.when and not inner.test(rule.when):
                 continue
-            name = inner.text(rule.file)
+            name = inner.plain(rule.file)
             mistake = path_mistake(name)
             if mistake:
                 raise manifest.source.failure("unsafe-path", f'the path "{name}" {mistake}', rule.file.path)
             path = join(dirname(dockerfile), name)
             template = copied = None
             if rule.template:
-                template = inner.text(rule.template)
+                template = inner.plain(rule.template)
                 file = OutputFile(
                     render_template(self.project, template, inner, manifest, rule.template.path, path).encode()
                 )
             else:
-                copied = inner.text(rule.copy or rule.file)
+                copied = inner.plain(rule.copy or rule.file)
                 file = self.copied(manifest, rule, inner)
             self.add(path, file, manifest, rule.path)
             self.originates(
@@ -269,29 +298,22 @@ class _Renderer:
 
     def copied(self, manifest: Manifest, rule: FileRule, scope: Scope) -> OutputFile:
         expression = rule.copy or rule.file
-        text = scope.text(expression)
+        text = scope.plain(expression)
         mistake = path_mistake(text)
-        source = self.project.root / text
         if mistake:
             raise manifest.source.failure("unsafe-path", f'the path "{text}" {mistake}', expression.path)
-        if not source.is_file():
-            raise manifest.source.failure(
-                "missing-file",
-                f'there is no file "{text}"',
-                expression.path,
-                hint="the path is taken from the project root",
-            )
-        if leaves(self.project.root, source):
-            raise manifest.source.failure(
-                "unsafe-path", f'"{text}" is a link that leads out of the project', expression.path
-            )
+        if known := self.looked.get(text):
+            return known
         try:
-            file = OutputFile(source.read_bytes(), bool(source.stat().st_mode & 0o100))
-        except OSError as error:
-            raise manifest.source.failure(
-                "unreadable-file", f'cannot read "{text}": {error.strerror}', expression.path
-            ) from error
-        self.looked[text] = file
+            content, executable = read_input(self.project.root, text, MOST - self.size)
+        except InputError as error:
+            message, hint = f'"{text}" {error.reason}', error.hint
+            if error.code == "missing-file":
+                message, hint = f'there is no file "{text}"', "the path is taken from the project root"
+            elif error.code == "too-large":
+                raise self.too_large(text, manifest, expression.path) from error
+            raise manifest.source.failure(error.code, message, expression.path, hint=hint) from error
+        self.looked[text] = file = OutputFile(content, executable)
         return file
 
     def bake_file(self) -> None:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any, Literal
 
-from bakegen.expressions.text import split_references
+from bakegen.expressions.text import Text
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.manifest.model import Manifest
-from bakegen.output.write import OutputFile
+from bakegen.output.files import OutputFile
 from bakegen.project import Project
 from bakegen.render.files import METADATA, Origin, Rendering
-from bakegen.source.paths import relative
-from bakegen.source.resources import resource
+from bakegen.source.resources import schema_of
 
 FORMAT = 1  # grows when a reader of the documents would have to change
 
@@ -62,7 +60,7 @@ def dockerfiles_data(project: Project, rendering: Rendering, manifest: Manifest)
 
 
 def _file_data(project: Project, manifest: Manifest, path: str, origin: Origin, file: OutputFile) -> dict[str, Any]:
-    templates = {name: _shown(project, name) for name in origin.templates}
+    templates = {name: project.loader.shown[name] for name in origin.templates}
     return {
         "path": path,
         "kind": origin.kind,
@@ -74,14 +72,6 @@ def _file_data(project: Project, manifest: Manifest, path: str, origin: Origin, 
         "sha256": hashlib.sha256(file.content).hexdigest(),
         "targets": list(origin.targets),
     }
-
-
-def _shown(project: Project, template: str) -> str:
-    """Return the path of a template: from the project's root, or as one that the package brings."""
-    file = project.loader.find(template)
-    if file and file.is_relative_to(project.root):
-        return relative(file, project.root)
-    return f"bakegen:{template}"
 
 
 def images_data(graph: Graph, manifest: Manifest) -> dict[str, Any]:
@@ -99,52 +89,44 @@ def images_data(graph: Graph, manifest: Manifest) -> dict[str, Any]:
             }
             for variable in manifest.variables.values()
         },
-        "targets": [_target_data(graph, manifest, target) for target in graph.by_image[manifest.image]],
+        "targets": [_target_data(target) for target in graph.by_image[manifest.image]],
     }
 
 
-def _target_data(graph: Graph, manifest: Manifest, target: Target) -> dict[str, Any]:
-    def text(marked: str) -> dict[str, str]:
-        return {"value": graph.resolve(target, marked), "pattern": pattern(marked, manifest)}
-
-    def texts(mapping: Mapping[str, str]) -> dict[str, Any]:
-        return {name: text(value) for name, value in mapping.items()}
-
+def _target_data(target: Target) -> dict[str, Any]:
     return {
         "name": target.name,
         "release": target.release,
         "axes": dict(target.values),
         "published": target.publish,
         "platforms": list(target.platforms),
-        "tags": [text(tag) for tag in target.tags] if target.publish else [],
-        "references": [text(reference) for reference in target.references] if target.publish else [],
-        "args": texts(target.args),
-        "labels": texts(target.labels),
-        "parents": [{"reference": text(parent.reference), "target": parent.target} for parent in target.parents],
-        "contexts": texts(target.contexts),
-        "context": target.context,
+        "tags": [_text(tag) for tag in target.tags] if target.publish else [],
+        "references": [_text(reference) for reference in target.references] if target.publish else [],
+        "args": _texts(target.args),
+        "labels": _texts(target.labels),
+        "parents": [{"reference": _text(parent.reference), "target": parent.target} for parent in target.parents],
+        "contexts": _texts(target.contexts),
+        "context": target.context.with_defaults(),
         "dockerfile": target.dockerfile,
     }
 
 
-def pattern(text: str, manifest: Manifest) -> str:
+def _text(text: Text) -> dict[str, str]:
+    return {"value": text.with_defaults(), "pattern": pattern(text)}
+
+
+def _texts(texts: Mapping[str, Text]) -> dict[str, Any]:
+    return {name: _text(text) for name, text in texts.items()}
+
+
+def pattern(text: Text) -> str:
     """Return a text with its variables as the bake file writes them; a `${` that means itself is `$${`, as there."""
-    literal, *rest = split_references(text)
-    parts = [literal.replace("${", "$${")]
-    for name, after in zip(rest[::2], rest[1::2], strict=True):
-        parts += [f"${{{manifest.variables[name].bake_name}}}", after.replace("${", "$${")]
-    return "".join(parts)
+    return "".join(
+        part.replace("${", "$${") if isinstance(part, str) else f"${{{part.bake_name}}}" for part in text.parts
+    )
 
 
-Kind = Literal["manifest", "dockerfiles", "images"]
-KINDS: tuple[Kind, ...] = ("dockerfiles", "images")
-
-
-@cache
-def schema_of(kind: Kind) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of manifests, or of one kind of metadata."""
-    schema: dict[str, Any] = json.loads(resource(f"schema/{kind}.schema.json").read_text(encoding="utf-8"))
-    return schema
+KINDS: tuple[Literal["dockerfiles"], Literal["images"]] = ("dockerfiles", "images")
 
 
 def check_metadata(made: Mapping[str, OutputFile]) -> None:

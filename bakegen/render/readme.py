@@ -10,17 +10,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from posixpath import relpath
 from typing import Literal, TypeVar
 
 from bakegen.console import count
-from bakegen.expressions.evaluate import EMPTY_NAME, Evaluator
+from bakegen.expressions.sandbox import Evaluator
+from bakegen.expressions.scope import EMPTY_NAME
+from bakegen.expressions.versions import newest_first
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.manifest.model import Deprecation, Manifest
 from bakegen.render.markdown import cell, code, link, paragraph, prose
-from bakegen.render.tag_patterns import Tagging, picture
+from bakegen.render.tag_patterns import TagPatterns, picture
+from bakegen.source.paths import path_from
 from bakegen.spec.registry_kinds import KINDS
 
 LIMIT = min(kind.readme_limit for kind in KINDS if kind.readme_limit)  # bytes that every registry takes
@@ -31,24 +33,25 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
+class ReadmeDetail:
     """How much is told: what has a row of its own, rows of each table, characters of each text (0: all)."""
 
-    row: Literal["Dockerfile", "release and platforms", "release"]
-    tags: bool = False  # each by itself
+    row: Literal["target", "Dockerfile", "release and platforms", "release"]
+    links: bool = False  # to each Dockerfile
     most: int = 0
     text: int = 0
     pictures: bool = True
 
 
 DETAILS = (
-    Detail("Dockerfile", tags=True),
-    Detail("Dockerfile"),
-    Detail("release and platforms"),
-    Detail("release"),
-    Detail("release", most=60, text=200),
-    Detail("release", most=20, text=100),
-    Detail("release", most=3, text=100, pictures=False),
+    ReadmeDetail("target", links=True),
+    ReadmeDetail("target"),
+    ReadmeDetail("Dockerfile"),
+    ReadmeDetail("release and platforms"),
+    ReadmeDetail("release"),
+    ReadmeDetail("release", most=60, text=200),
+    ReadmeDetail("release", most=20, text=100),
+    ReadmeDetail("release", most=3, text=100, pictures=False),
 )
 
 
@@ -72,6 +75,14 @@ class TagRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TagList:
+    """Targets that are built from one Dockerfile for the same platforms: a line for each, its aliases beside its tag."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DeprecatedRow:
     """Tags that nobody should use any more."""
 
@@ -88,33 +99,38 @@ class Readme:
     image: str
     description: str
     pulls: tuple[str, ...]
+    run: str
     has_latest: bool
     releases: tuple[ReleaseRow, ...]
     pictures: tuple[str, ...]
     size: str
+    lists: tuple[TagList, ...]
     rows: tuple[TagRow, ...]
     left_out: str
     deprecated: tuple[DeprecatedRow, ...]
+    source: str
+    issues: str
+    licenses: str
     manifest: str
 
 
 def readme_of(graph: Graph, manifest: Manifest, evaluator: Evaluator) -> Iterator[Readme]:
     """Yield what the README of a family may tell, from all to little."""
-    facts = _Facts(graph, manifest, evaluator)
+    facts = _Family(graph, manifest, evaluator)
     for detail in DETAILS:
         if facts.least(detail) < LIMIT or detail == DETAILS[-1]:
             yield facts.readme(detail)
 
 
-class _Facts:
+class _Family:
     """What is known of a family before it is decided how much to tell."""
 
     def __init__(self, graph: Graph, manifest: Manifest, evaluator: Evaluator) -> None:
         self.manifest = manifest
         self.targets = [target for target in graph.by_image[manifest.image] if target.publish]
-        self.tags = {target.name: [graph.resolve(target, tag) for tag in target.tags] for target in self.targets}
+        self.tags = {target.name: [tag.with_defaults() for tag in target.tags] for target in self.targets}
         self.repositories = {
-            target.name: [graph.resolve(target, name) for name in target.repositories] for target in self.targets
+            target.name: [name.with_defaults() for name in target.repositories] for target in self.targets
         }
         # What nothing else is built from is what people pull.
         self.ends = [target for target in self.targets if not graph.edges.out_degree(target.name)] or self.targets
@@ -122,48 +138,69 @@ class _Facts:
         self.deprecated = {
             tag for tags in self.tags.values() for tag in tags if any(fnmatchcase(tag, pattern) for pattern in patterns)
         }
-        self.tagging = Tagging(manifest, evaluator)
+        self.ranks = {
+            (axis.name, value): rank
+            for axis in manifest.axes
+            for names in [[value.name for value in axis.values]]
+            for rank, value in enumerate(newest_first(names) or names)
+        }
+        self.tagging = TagPatterns(manifest, evaluator)
         self.texts = self.tagging.texts(self.targets)
 
-    def readme(self, detail: Detail) -> Readme:
+    def readme(self, detail: ReadmeDetail) -> Readme:
         manifest = self.manifest
         tags = {tag for found in self.tags.values() for tag in found}
         groups = self.groups(detail)
         releases = self.releases(detail)
+        pulls = self.pulls()
         return Readme(
             image=manifest.image,
             description=paragraph(manifest.description, detail.text * 10) or "A family of container images.",
-            pulls=_first(self.pulls(), detail),
+            pulls=_first([f"docker pull {reference}" for reference in pulls], detail),
+            run=f"docker run --rm {pulls[0]}" if pulls else "",
             has_latest="latest" in tags,
             releases=_first(releases, detail),
             pictures=_first(self.pictures(), detail) if detail.pictures else (),
             size=self.size(),
-            rows=_first([self.row(group, detail) for group in groups], detail),
+            lists=tuple(self.tag_list(group, detail) for group in groups) if detail.row == "target" else (),
+            rows=() if detail.row == "target" else _first([self.row(group, detail) for group in groups], detail),
             left_out=self.left_out(detail, max(len(groups), len(releases))),
             deprecated=_first([self.deprecation(entry, detail) for entry in manifest.deprecated], detail),
+            source=f"<{manifest.source_url}>" if manifest.source_url else "",
+            issues=f"<{manifest.issues_url}>" if manifest.issues_url else "",
+            licenses=prose(manifest.licenses or self.labelled("org.opencontainers.image.licenses")),
             manifest=self.link(manifest.source.file) if manifest.source_url else prose(manifest.source.file),
         )
 
-    def least(self, detail: Detail) -> int:
+    def least(self, detail: ReadmeDetail) -> int:
         """Return a number of bytes that the table of tags has at least: what cannot fit need not be written to be seen."""
-        if detail.tags:
-            return sum(len(tag) for tags in self.tags.values() for tag in tags)
+        if detail.row == "target":
+            return sum(len(tag) + len("`` ") for tags in self.tags.values() for tag in tags)
         rows = len(self.groups(detail))
         return len("| | | | |") * (min(rows, detail.most) if detail.most else rows)
 
     def pulls(self) -> list[str]:
-        """Return a command for each repository: `latest` if there is one, or a tag of what people pull."""
+        """Return a reference in each repository: `latest` if there is one, or the newest of what people pull."""
         found: dict[str, str] = {}
         latest = [target for target in self.targets if "latest" in self.tags[target.name]]
-        for target in [*latest, *self.ends, *self.targets]:
+        for target in [*latest, *sorted(self.ends, key=self.age), *self.targets]:
             wanted = [tag for tag in self.tags[target.name] if tag not in self.deprecated]
-            tag = "latest" if "latest" in wanted else next(iter(wanted), "")
+            tag = "latest" if "latest" in wanted else min(wanted, key=len, default="")
             for repository in self.repositories[target.name] if tag else ():
-                found.setdefault(repository, f"docker pull {repository}:{tag}")
+                found.setdefault(repository, f"{repository}:{tag}")
         order = dict.fromkeys(name for names in self.repositories.values() for name in names)
         return [found[repository] for repository in order if repository in found]
 
-    def releases(self, detail: Detail) -> list[ReleaseRow]:
+    def age(self, target: Target) -> list[int]:
+        """Order targets by their values: the newest version of an axis first, or else the first that is declared."""
+        return [self.ranks[axis, value] for axis, value in target.values.items()]
+
+    def labelled(self, label: str) -> str:
+        """Return the value that a label has on all targets, or nothing."""
+        found = {target.labels[label].with_defaults() if label in target.labels else "" for target in self.targets}
+        return found.pop() if len(found) == 1 else ""
+
+    def releases(self, detail: ReadmeDetail) -> list[ReleaseRow]:
         by_release = _grouped((target.release, target) for target in self.targets)
         described = [release for release in self.manifest.releases if release.name in by_release]
         if len(described) == 1 and not described[0].description:
@@ -201,24 +238,23 @@ class _Facts:
         return _cut(_some(shown)) + left
 
     def size(self) -> str:
-        """Return how large the family is, as a sentence."""
-        platforms = dict.fromkeys(self.manifest.platforms, 0)
+        """Return how many tags there are, and for which platforms, as a sentence."""
+        tags = dict.fromkeys(self.manifest.platforms, 0)
         for target in self.targets:
             for platform in target.platforms:
-                platforms[platform] += 1
-        images = [f"{number} for {platform}" for platform, number in platforms.items() if number]
-        tags = sum(map(len, self.tags.values()))
-        releases = len({target.release for target in self.targets})
-        made = f"{count(tags, 'tag')} of {count(len(self.targets), 'target')} in {count(releases, 'release')}"
-        number = count(sum(platforms.values()), "image")
-        return f"{made}, which makes {number} on {count(len(images), 'platform')}: {', '.join(images)}."
+                tags[platform] += len(self.tags[target.name])
+        total = sum(map(len, self.tags.values()))
+        built = {platform: number for platform, number in tags.items() if number}
+        if set(built.values()) == {total}:
+            return f"{count(total, 'tag')}{', each' if total > 1 else ''} for {_and(list(built))}."
+        return f"{count(total, 'tag')}: {_and([f'{number} for {platform}' for platform, number in built.items()])}."
 
-    def groups(self, detail: Detail) -> list[list[Target]]:
+    def groups(self, detail: ReadmeDetail) -> list[list[Target]]:
         """Return the targets that have a row in common."""
 
         def key(target: Target) -> tuple[object, ...]:
             match detail.row:
-                case "Dockerfile":
+                case "target" | "Dockerfile":
                     return target.release, target.platforms, target.dockerfile
                 case "release and platforms":
                     return target.release, target.platforms
@@ -227,29 +263,43 @@ class _Facts:
 
         return list(_grouped((key(target), target) for target in self.targets).values())
 
-    def row(self, targets: Sequence[Target], detail: Detail) -> TagRow:
+    def tag_list(self, targets: Sequence[Target], detail: ReadmeDetail) -> TagList:
+        first = targets[0]
+        several = len({target.release for target in self.targets}) > 1
+        title = f"**{prose(first.release)}** for" if several else "For"
+        title = f"{title} {_and(list(first.platforms))}"
+        if detail.links:
+            dockerfile = self.link(first.dockerfile, path_from(f"{OUTPUT}/{self.manifest.image}", first.dockerfile))
+            title = f"{title}, from {dockerfile}"
+        lines = []
+        for target in targets:
+            tag, *aliases = self.each(self.tags[target.name])
+            lines.append(f"{tag} = {' = '.join(aliases)}" if aliases else tag)
+        return TagList(f"{title}:", tuple(lines))
+
+    def row(self, targets: Sequence[Target], detail: ReadmeDetail) -> TagRow:
         names = [tag for target in targets for tag in self.tags[target.name]]
         dockerfiles = list(dict.fromkeys(target.dockerfile for target in targets))
         folder = f"{OUTPUT}/{self.manifest.image}"
         has = {platform for target in targets for platform in target.platforms}
         if len(dockerfiles) == 1:
-            dockerfile = self.link(dockerfiles[0], relpath(dockerfiles[0], folder))
+            dockerfile = self.link(dockerfiles[0], path_from(folder, dockerfiles[0]))
         else:
             dockerfile = f"{len(dockerfiles)} in {self.link(folder, folder)}"
         return TagRow(
             release=prose(targets[0].release),
-            tags=cell(self.each(names) if detail.tags else self.summed_up(targets, names, detail)),
+            tags=cell(self.summed_up(targets, names, detail)),
             platforms=", ".join(platform for platform in self.manifest.platforms if platform in has),
             dockerfile=cell(dockerfile),
         )
 
-    def each(self, tags: Iterable[str]) -> str:
-        return " ".join(f"{code(tag)} (deprecated)" if tag in self.deprecated else code(tag) for tag in tags)
+    def each(self, tags: Iterable[str]) -> list[str]:
+        return [f"{code(tag)} (deprecated)" if tag in self.deprecated else code(tag) for tag in tags]
 
-    def summed_up(self, targets: Sequence[Target], tags: Sequence[str], detail: Detail) -> str:
+    def summed_up(self, targets: Sequence[Target], tags: Sequence[str], detail: ReadmeDetail) -> str:
         """Return tags as patterns with what stands for their parts, and how many there are."""
         if len(tags) == 1:
-            return self.each(tags)
+            return self.each(tags)[0]
         texts = self.tagging.texts(targets)
         patterns = _first([pattern.text(texts) for pattern in self.tagging.patterns(targets[0].release)], detail)
         parts = [
@@ -265,9 +315,9 @@ class _Facts:
         number = count(len(tags), "tag") + (f", {deprecated} of them deprecated" if deprecated else "")
         return "; ".join([shown, *_first(parts, detail), number])
 
-    def left_out(self, detail: Detail, rows: int) -> str:
+    def left_out(self, detail: ReadmeDetail, rows: int) -> str:
         """Return what is not told, and where it is, as a sentence."""
-        if detail.tags:
+        if detail.row == "target":
             return ""
         few = f", and tables have only the first {detail.most} rows" if 0 < detail.most < rows else ""
         place = f", in {self.link('the repository', '')}" if self.manifest.source_url else ""
@@ -277,7 +327,7 @@ class _Facts:
             f"{command} lists every tag{place}, and so does the registry."
         )
 
-    def deprecation(self, entry: Deprecation, detail: Detail) -> DeprecatedRow:
+    def deprecation(self, entry: Deprecation, detail: ReadmeDetail) -> DeprecatedRow:
         made = sum(
             any(fnmatchcase(tag, pattern) for pattern in entry.tags) for tags in self.tags.values() for tag in tags
         )
@@ -292,7 +342,7 @@ class _Facts:
         """Return a link to a path of the project."""
         if self.manifest.source_url:
             return link(text or path, f"{self.manifest.source_url}/", path)
-        return link(text or path, "", relpath(path, f"{OUTPUT}/{self.manifest.image}"))
+        return link(text or path, "", path_from(f"{OUTPUT}/{self.manifest.image}", path))
 
 
 def _grouped(pairs: Iterable[tuple[object, Target]]) -> dict[object, list[Target]]:
@@ -302,7 +352,11 @@ def _grouped(pairs: Iterable[tuple[object, Target]]) -> dict[object, list[Target
     return found
 
 
-def _first(items: Sequence[Item], detail: Detail) -> tuple[Item, ...]:
+def _and(texts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]])) if texts else ""
+
+
+def _first(items: Sequence[Item], detail: ReadmeDetail) -> tuple[Item, ...]:
     return tuple(items[: detail.most] if detail.most else items)
 
 

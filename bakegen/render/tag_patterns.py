@@ -6,27 +6,25 @@ stand for each part, and a picture of both.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bakegen.expressions.evaluate import EMPTY_NAME, Evaluator, Expression, split_expressions
-from bakegen.expressions.text import with_defaults
-from bakegen.graph.expand import Names
+from bakegen.expressions.sandbox import Evaluator, split_expressions
+from bakegen.expressions.scope import EMPTY_NAME, Expression
 from bakegen.graph.model import Target
+from bakegen.graph.scope import FamilyNames
 from bakegen.graph.tag_names import join_names
 from bakegen.manifest.model import Manifest, Release
-from bakegen.spec.platforms import Platform
 
 _NAME = re.compile(r"(?<![\w.'\"])[A-Za-z_][\w.]*")
 _SEPARATORS = "-._"
 
-Texts = Mapping[str, tuple[str, ...]]  # part -> what stands for it; `EMPTY_NAME` takes its separator along
+PartTexts = Mapping[str, tuple[str, ...]]  # part -> what stands for it; `EMPTY_NAME` takes its separator along
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TagPart:
     """What differs from tag to tag, by the name that readers see, and its expression."""
 
     name: str
@@ -39,17 +37,17 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class TagPattern:
     """Literal text and parts in turn: literal, part, literal, …, literal."""
 
     literals: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[TagPart, ...]
 
-    def text(self, texts: Texts, kept: Iterable[str] = ()) -> str:
+    def text(self, texts: PartTexts, kept: Iterable[str] = ()) -> str:
         """Return the pattern for readers: a part that has one text, and is not to be `kept`, is written out.
 
-        >>> python = Part("python", Expression("{{ python }}", ()))
-        >>> Pattern(("py", ""), (python,)).text({"python": ("3.8", "3.9")})
+        >>> python = TagPart("python", Expression("{{ python }}", ()))
+        >>> TagPattern(("py", ""), (python,)).text({"python": ("3.8", "3.9")})
         'py<python>'
         """
         shown = self.literals[0]
@@ -72,19 +70,19 @@ class Pattern:
         return join_names(shown)
 
 
-class Tagging:
+class TagPatterns:
     """The patterns of a family, and what stands for their parts."""
 
     def __init__(self, manifest: Manifest, evaluator: Evaluator) -> None:
         self._manifest = manifest
-        self._names = Names(manifest, evaluator)
+        self._names = FamilyNames(manifest, evaluator)
         pieces = {release.name: [split_expressions(tag.text) for tag in release.tags] for release in manifest.releases}
         expressions = [text for found in pieces.values() for texts in found if texts for text in texts[1::2]]
         self._called = self._call(dict.fromkeys(expressions))
         self._patterns = {release.name: self._read(release, pieces[release.name]) for release in manifest.releases}
         self.variables = frozenset(manifest.variables)
 
-    def patterns(self, release: str) -> tuple[Pattern, ...]:
+    def patterns(self, release: str) -> tuple[TagPattern, ...]:
         """Return the patterns of a release; none if one of them has statements, so that it has no parts."""
         return self._patterns[release]
 
@@ -97,7 +95,7 @@ class Tagging:
                     found.setdefault(part.name, {}).update(dict.fromkeys(self._texts_of(part, target)))
         return {name: tuple(texts) for name, texts in found.items()}
 
-    def _read(self, release: Release, pieces: Sequence[Sequence[str] | None]) -> tuple[Pattern, ...]:
+    def _read(self, release: Release, pieces: Sequence[Sequence[str] | None]) -> tuple[TagPattern, ...]:
         fixed = {"release": release.name, "image": self._manifest.image}
         patterns = []
         for tag, found in zip(release.tags, pieces, strict=True):
@@ -108,9 +106,9 @@ class Tagging:
                 if expression in fixed:
                     literals[-1] += fixed[expression] + literal
                 else:
-                    parts.append(Part(self._called[expression], Expression(f"{{{{ {expression} }}}}", tag.path)))
+                    parts.append(TagPart(self._called[expression], Expression(f"{{{{ {expression} }}}}", tag.path)))
                     literals.append(literal)
-            patterns.append(Pattern(tuple(literals), tuple(parts)))
+            patterns.append(TagPattern(tuple(literals), tuple(parts)))
         return tuple(patterns)
 
     def _call(self, expressions: Iterable[str]) -> dict[str, str]:
@@ -128,29 +126,12 @@ class Tagging:
             called.setdefault(expression, name)
         return called
 
-    def _texts_of(self, part: Part, target: Target) -> Sequence[str]:
+    def _texts_of(self, part: TagPart, target: Target) -> Sequence[str]:
         if part.is_name and part.name in self.variables:
             return (self._manifest.variables[part.name].default,)
-        if part.is_name and part.name in target.values:
-            return tuple(name or EMPTY_NAME for name in target.names.get(part.name, (target.values[part.name],)))
-        return tuple(dict.fromkeys(self._evaluated(part.expression, target)))
-
-    def _evaluated(self, expression: Expression, target: Target) -> Iterator[str]:
-        """Yield what an expression gives for each combination of the names that axis values go by."""
-        fixed = {
-            "release": target.release,
-            "target": target.name,
-            "platforms": tuple(Platform(platform) for platform in target.platforms),
-            "folder": target.dockerfile.rpartition("/")[0],
-        }
-        point = {axis: self._manifest.axis(axis).value(value) for axis, value in target.values.items()}
-        for names in itertools.product(*target.names.values()):
-            called = {axis: name or EMPTY_NAME for axis, name in zip(target.names, names, strict=True)}
-            scope = self._names.scope({**self._names.variables, **fixed, **target.values, **called}, point, {})
-            scope.allows_empty_names = True
-            text = with_defaults(scope.text(expression), self._manifest.variables)
-            # Within a longer text, an empty name takes its separator along as it does in a tag.
-            yield text if text == EMPTY_NAME else join_names(f"x{text}").removeprefix("x")
+        if part.is_name and part.name in target.names:
+            return tuple(name.text or EMPTY_NAME for name in target.names[part.name])
+        return (self._names.of(target).text(part.expression).with_defaults(),)
 
 
 def picture(pattern: str, notes: Mapping[str, str]) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
 from bakegen.errors import BakegenError, Position, Problem, line_at, narrowed
-from bakegen.expressions.evaluate import Failure, Scope, explain_failure, text_mistake
+from bakegen.expressions.failures import Failure, explain_failure
+from bakegen.expressions.scope import Scope, text_mistake
 from bakegen.manifest.model import Manifest
 from bakegen.project import Project
 from bakegen.source.paths import path_mistake
@@ -31,50 +32,64 @@ def render_template(
         if not problem.hint:
             problem = replace(problem, hint=f"this was on the way to {output}")
         raise BakegenError([problem]) from error
-    mistake = "holds a variable, which is free until bake time" if "\0" in text else text_mistake(text)
+    mistake = text_mistake(text)
     if mistake:
-        position = Position(project.loader.shown.get(str(project.loader.find(template)), template))
-        raise BakegenError(
-            [Problem(code="control-character", message=mistake, position=position, hint="pass it as a build arg")]
-        )
+        position = Position(project.loader.shown.get(template, template))
+        raise BakegenError([Problem(code="control-character", message=mistake, position=position, hint="remove it")])
     return text
 
 
 def at_template(project: Project, problem: Problem, path: str, template: str) -> Problem:
     """Return a problem of a line of a Dockerfile as one of the line of its template, if that can be told."""
-    file = project.loader.find(template)
-    if not (problem.position and problem.position.file == path and problem.position.line and file):
+    shown = project.loader.shown.get(template, "")
+    if not (problem.position and problem.position.file == path and problem.position.line and shown):
         return problem
-    lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    lines = [line.removesuffix("\r") for line in project.loader.texts[shown].split("\n")]
+    column = problem.position.column
     same = [number for number, line in enumerate(lines, 1) if line == problem.source]
-    if len(same) != 1:
-        return problem
-    position = Position(project.loader.shown[str(file)], same[0], problem.position.column)
-    return replace(problem, position=position)
+    if same:
+        return replace(problem, position=Position(shown, same[0], column))
+    word = problem.source[column - 1 :][: problem.length] if column else ""
+    near = [(number, line) for number, line in enumerate(lines, 1) if word and word in line]
+    if len(near) == 1:  # expressions stand in that line, but not in the word that is wrong
+        number, line = near[0]
+        return replace(problem, position=Position(shown, number, line.index(word) + 1), source=line)
+    return problem  # the line is made by expressions or by another template
 
 
 def _template_problem(
     project: Project, error: Exception, template: str, scope: Scope, manifest: Manifest, origin: KeyPath
 ) -> Problem:
     failure = explain_failure(error, scope.names())
-    shown = project.loader.shown
+    texts = project.loader.texts
     file, line = "", 0
     if isinstance(error, TemplateSyntaxError) and error.filename:
         file, line = error.filename, error.lineno
     else:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in shown]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in texts]
         if frames:
             file, line = frames[-1].filename, frames[-1].lineno or 0
     if isinstance(error, TemplateNotFound) and not isinstance(error, TemplatesNotFound):
         failure = _explain_missing(str(error.message), failure, project.loader.list_templates())
         if not file:
             return manifest.source.problem(failure.code, failure.message, origin, hint=failure.hint)
-    source = ""
-    if file:
-        source = line_at(Path(file).read_text(encoding="utf-8-sig", errors="replace"), line)
-    position = Position(shown.get(file or str(project.loader.find(template)), template), line)
+    if isinstance(error, TemplateSyntaxError) and "end of template" in str(error.message) and file:
+        line = _unclosed(texts[file]) or line
+    source = line_at(texts[file], line) if file else ""
+    position = Position(file or project.loader.shown.get(template, template), line)
     problem = Problem(code=failure.code, message=failure.message, position=position, source=source, hint=failure.hint)
     return narrowed(problem, *failure.patterns)
+
+
+def _unclosed(text: str) -> int:
+    """Return the line of the innermost block of a template that is never closed, 0 if there is none."""
+    blocks: list[tuple[str, int]] = []
+    for tag in re.finditer(r"\{%[-+]?\s*(end)?(if|for|block|macro|call|filter|with|raw)\b", text):
+        if tag[1] and blocks and blocks[-1][0] == tag[2]:
+            blocks.pop()
+        elif not tag[1]:
+            blocks.append((tag[2], text.count("\n", 0, tag.start()) + 1))
+    return blocks[-1][1] if blocks else 0
 
 
 def _explain_missing(template: str, failure: Failure, known: Iterable[str]) -> Failure:

@@ -1,11 +1,17 @@
-"""Paths that a manifest names: pure checks of their text, and a look at the disk that refuses symlinks out of the tree."""
+"""Paths: the rules for those that a manifest names, and where the root of a project is.
+
+All paths of a project are text, relative to its root, with `/` between their parts.
+"""
 
 from __future__ import annotations
 
+import os
+import posixpath
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from bakegen.errors import fail
+from bakegen.errors import Position, fail
 
 MANIFESTS = "manifest"
 TEMPLATES = "templates"
@@ -17,8 +23,8 @@ def path_mistake(text: str) -> str:
     """Return why `text` is not a plain relative path, or an empty string."""
     if not text:
         return "is empty"
-    if any(ord(c) < 32 or ord(c) == 127 for c in text):  # noqa: PLR2004 - the bounds of ASCII control characters
-        return "holds a control character"
+    if hidden := next((c for c in text if not c.isprintable()), ""):
+        return f"holds U+{ord(hidden):04X}, a character that cannot be seen"
     if text.startswith(("/", "~")):
         return "is absolute; paths are relative"
     if "\\" in text:
@@ -37,9 +43,9 @@ def path_mistake(text: str) -> str:
 
 def find_root(start: Path) -> Path:
     """Return the nearest folder upwards that holds `manifest/`; raises `BakegenError` if none does."""
-    start = start.resolve()
+    start = absolute(start)
     for folder in (start, *start.parents):
-        if (folder / MANIFESTS).is_dir():
+        if _is_folder(folder / MANIFESTS):
             return folder
     raise fail(
         "no-project",
@@ -48,20 +54,40 @@ def find_root(start: Path) -> Path:
     )
 
 
+def absolute(path: Path) -> Path:
+    """Return a folder as an absolute path without links; raises `BakegenError` if the working directory is gone."""
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError as error:  # only a relative path asks for it
+        raise fail(
+            "no-project", "the working directory does not exist any more", hint="go to one that exists, or use -C DIR"
+        ) from error
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise fail("unreadable-file", f"cannot be read: {error.strerror}", position=Position(str(path))) from error
+
+
 def folders_of(path: str) -> Iterator[str]:
     """Yield the folders above `path`, the nearest first; the root itself is not among them."""
     while path := path.rpartition("/")[0]:
         yield path
 
 
-def leaves(root: Path, path: Path) -> bool:
-    """Return whether `path` leads out of `root` once its symlinks are followed."""
-    return not path.resolve().is_relative_to(root.resolve())
+def path_from(folder: str, path: str) -> str:
+    """Return the way from a folder to a path; both are from the root, which is "." too.
+
+    >>> path_from("generated/app", "manifest/app.yml"), path_from(".", "a/b")
+    ('../../manifest/app.yml', 'a/b')
+    """
+    return posixpath.relpath(f"/{path}", f"/{folder}")  # absolute, so that the working directory does not matter
 
 
 def relative(path: Path, root: Path) -> str:
-    """Return `path` as messages show it: from the project root, or as it is when it lies elsewhere."""
-    try:
-        return path.relative_to(root).as_posix()
-    except ValueError:
-        return path.as_posix()
+    """Return `path` from the project root."""
+    return path.relative_to(root).as_posix()

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import gc
 import re
-import stat
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,19 @@ from typing import Any
 import yaml
 
 from bakegen.errors import BakegenError, Code, Position, Problem, fail
+from bakegen.source.inputs import InputError, read_input
+from bakegen.source.paths import path_mistake
 from bakegen.source.yaml_errors import explain_yaml
 
 KeyPath = tuple[str | int, ...]
 
-MAX_BYTES = 4 * 1024 * 1024  # 120,000 lines of manifest; more is a mistake, and reading it would take seconds
 MAX_DEPTH = 200
+LONGEST_NUMBER = 100  # characters
 MAX_NODES = 500_000  # what aliases may unfold to
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # text may have tabs and several lines
+_CURLY = "“”„‟‘’‚‛«»"  # noqa: RUF001 - look-alikes are what this is about
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z")
 # What YAML 1.1 or 1.2 reads as something else than a string: numbers with a point, exponent, underscore, other base
 # or colon, special floats, dates, and the many spellings of true, false and null.
@@ -40,7 +42,7 @@ _AMBIGUOUS = re.compile(
     | [-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
     | [-+]?\.(?:inf|Inf|INF) | \.(?:nan|NaN|NAN)
     | [-+]?0[0-9_]+ | \+[0-9_]+ | [-+]?0[xX][0-9a-fA-F_]+ | [-+]?0[oO][0-7_]+ | [-+]?0[bB][01_]+
-    | -?[0-9][0-9_]*_[0-9_]*
+    | -?[0-9]+_[0-9_]*
     | [0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\ ].*)?
     | yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|False|FALSE|Null|NULL
     )\Z""",
@@ -91,40 +93,29 @@ class Source:
         return BakegenError([self.problem(code, message, path, hint=hint, at_key=at_key)])
 
 
-def load_source(file: Path, name: str) -> Source:
-    """Read one YAML file; `name` is what messages call it. Raises `BakegenError` with every problem found."""
-    return parse_source(read_bytes(file, name), name)
+def load_source(root: Path, path: str) -> Source:
+    """Read the YAML file at a path from the root; raises `BakegenError` with every problem found."""
+    if mistake := path_mistake(path):  # outputs name their manifest, so its name must not hold, say, a line break
+        raise fail("unsafe-path", f'the path "{path}" {mistake}', position=Position(path), hint="rename the file")
+    return parse_source(read_bytes(root, path), path)
 
 
-def read_text(file: Path, name: str) -> str:
+def read_text(root: Path, path: str) -> str:
     """Return the text of a file without its byte order mark; raises `BakegenError` if it cannot be read, or is no UTF-8."""
-    return _decode(read_bytes(file, name), name)
+    return decoded(read_bytes(root, path), path)
 
 
-def read_bytes(file: Path, name: str) -> bytes:
-    """Return the bytes of a file of at most `MAX_BYTES`; raises `BakegenError` if it cannot be read."""
-    position = Position(name)
+def read_bytes(root: Path, path: str) -> bytes:
+    """Return the content of a file; raises `BakegenError`, at the file, if it cannot be read."""
     try:
-        kind = file.stat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # to open a pipe would be to wait for its other end
-            raise fail("unreadable-file", "is no plain file", position=position)
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise fail("unreadable-file", f"cannot read: {error.strerror}", position=position) from error
-    if len(raw) > MAX_BYTES:
-        raise fail(
-            "too-large",
-            f"is larger than {MAX_BYTES // 1024 // 1024} MiB",
-            position=position,
-            hint="is this really a manifest? Large tables can be split over several data files",
-        )
-    return raw
+        return read_input(root, path)[0]
+    except InputError as error:
+        raise error.at(Position(path)) from error
 
 
 def parse_source(raw: bytes, name: str) -> Source:
     """Turn the bytes of a YAML file into a `Source`; raises `BakegenError` with every problem found."""
-    text = _decode(raw, name)
+    text = decoded(raw, name)
     lines = tuple(text.splitlines())
     node = _compose(text, name, lines)
     if node is None:
@@ -142,7 +133,8 @@ def parse_source(raw: bytes, name: str) -> Source:
     return Source(name, content, reader.places, {name: lines})
 
 
-def _decode(raw: bytes, name: str) -> str:
+def decoded(raw: bytes, name: str) -> str:
+    """Return the text that `raw` holds, without a byte order mark; raises `BakegenError` if it is not UTF-8."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -195,23 +187,30 @@ def _check_depth(text: str, name: str) -> None:
     block = max((len(line) - len(line.lstrip(" -?")) for line in text.splitlines()), default=0)
     if flow + block <= MAX_DEPTH:  # cannot be deeper than that; counting is cheaper than a second parse
         return
+    try:
+        _refuse_depth(text, name, _loader())
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in str(error):
+            raise
+        # Since 0.2.6, libyaml has a limit too, a higher one. It looks ahead, and so fails before ours is reached.
+        _refuse_depth(text, name, yaml.SafeLoader)
+
+
+def _refuse_depth(text: str, name: str, loader: Any) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=_loader()):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
+                mark: Any = event.start_mark
                 raise fail(
                     "yaml-syntax",
                     f"is nested more than {MAX_DEPTH} levels deep",
-                    position=_mark_position(name, event.start_mark),
+                    position=Position(name, mark.line + 1, mark.column + 1),
                     hint="an opening bracket is repeated, or never closed",
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-
-
-def _mark_position(name: str, mark: Any) -> Position:
-    return Position(name, mark.line + 1, mark.column + 1) if mark else Position(name)
 
 
 def _first_two(text: str) -> Iterator[yaml.Node]:
@@ -372,10 +371,13 @@ class _Reader:
             return None
         if text in {"true", "false"}:
             return text == "true"
-        if _INTEGER.match(text):
+        if (is_integer := _INTEGER.match(text)) and len(text) <= LONGEST_NUMBER:
             return int(text)
-        if _AMBIGUOUS.match(text):
+        if is_integer or _AMBIGUOUS.match(text):
             self._report(node, "ambiguous-scalar", _reading(text), _quoting(text))
+        elif text[0] in _CURLY or text[-1] in _CURLY:
+            message = f"curly quotes do not quote: they are part of the text {text}"
+            self._report(node, "ambiguous-scalar", message, f'write "{text.strip(_CURLY)}"')
         return normalized(text)
 
     def _check_tag(self, node: yaml.Node, kind: str) -> None:
@@ -435,6 +437,8 @@ def _shown_tag(tag: str) -> str:
 
 def _reading(text: str) -> str:
     """Say what YAML makes of an unquoted scalar."""
+    if len(text) > LONGEST_NUMBER:  # the time to read a number grows with the square of its length
+        return f"{text[:20]}… is a number or a date to YAML, and {len(text):,} characters are too long for one"
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
@@ -445,6 +449,8 @@ def _reading(text: str) -> str:
 
 
 def _quoting(text: str) -> str:
+    if len(text) > LONGEST_NUMBER:
+        return "write it in quotes"
     meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
     if meant in {"true", "false", "null"}:
         return f'write {meant}, or "{text}" if it is text'
@@ -461,8 +467,11 @@ def _spell(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def include(base: Source, over: Source) -> Source:
-    """Return `base` with `over` laid on top: mappings merge key by key, everything else is replaced."""
+def include(base: Source, over: Source, added: Collection[str] = ()) -> Source:
+    """Return `base` with `over` laid on top: mappings merge key by key, the lists `added` to at the top add up.
+
+    Everything else is replaced.
+    """
     places = dict(base.places)
 
     def lay(below: Any, above: Any, path: KeyPath) -> Any:
@@ -470,7 +479,12 @@ def include(base: Source, over: Source) -> Source:
             merged = dict(below)
             for key, value in above.items():
                 here = (*path, key)
-                if key in below:
+                if not path and key in added and isinstance(below.get(key), list) and isinstance(value, list):
+                    merged[key] = [*below[key], *value]
+                    for index, item in enumerate(value):
+                        for old in _places_below(over.places, here, {index: item}):
+                            places[(*here, len(below[key]) + index, *old[len(here) + 1 :])] = over.places[old]
+                elif key in below:
                     merged[key] = lay(below[key], value, here)
                 else:
                     merged[key] = value

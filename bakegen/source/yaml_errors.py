@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -32,6 +32,8 @@ def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake |
         return None
     problem = str(error.problem)
     line = lines[end.line] if end.line < len(lines) else ""
+    if odd := _odd_character(lines, end.line):
+        return odd
     at = Mistake(end.line, end.column, " ".join(str(part) for part in (error.context, error.problem) if part))
     here = line[end.column : end.column + 1]
     if "cannot start any token" in problem:
@@ -58,7 +60,24 @@ def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake |
         message = f"there is no anchor {shown.replace('*', '&', 1)} above"
         hint = f'an alias repeats what an anchor marks; text that begins with * must be quoted: "{shown}"'
         return Mistake(end.line, end.column, message, hint, len(shown))
-    return at
+    return replace(at, hint="check quotes, brackets and the indentation around this place")
+
+
+_MERGE = re.compile(r"(<{7}|={7}|>{7}|\|{7})( |$)")
+_SPACE = re.compile(r"[ -]*([^\S \t])")  # white space that is no space of YAML's, in an indentation
+
+
+def _odd_character(lines: Sequence[str], last: int) -> Mistake | None:
+    """Look for what makes whatever follows odd: the marks of a merge, or spaces that are none."""
+    for number, line in enumerate(lines[: last + 1]):
+        if merge := _MERGE.match(line):
+            return Mistake(
+                number, 0, "a merge conflict is not resolved here", "keep one side, and remove the marks", len(merge[1])
+            )
+        if space := _SPACE.match(line):
+            message = f"U+{ord(space[1]):04X} stands in the indentation, where only spaces may"
+            return Mistake(number, space.start(1), message, "replace it with a space")
+    return None
 
 
 def _bad_start(at: Mistake, here: str) -> Mistake:
@@ -74,6 +93,11 @@ def _open_bracket(at: Mistake, start: yaml.Mark, problem: str, line: str) -> Mis
     if braces >= 0:
         hint = "put all of the value in quotes"
         return Mistake(at.line, braces, "a value that begins with {{ must be quoted", hint, at.column - braces)
+    quoted = re.search(r"[\"'][^\"']*[\"']\s*$", line[: at.column])
+    if at.line == start.line and quoted:
+        message = "this text ends at its second quote, and something follows"
+        hint = "a quote is missing or superfluous on this line"
+        return Mistake(at.line, quoted.start(), message, hint, len(quoted[0].rstrip()))
     if at.line == start.line:
         message = f'expected "," or "{close}" here'
         return Mistake(at.line, at.column, message, "quote values that hold `: `, brackets, braces or commas")

@@ -36,6 +36,7 @@ ATTRIBUTES = {
     "call": Attribute("text", (0, 16)),
     "context": Attribute("text", (0, 2), "context"),
     "contexts": Attribute("map", (0, 8), "contexts"),
+    "description": Attribute("text", (0, 16), "description"),
     "dockerfile": Attribute("text", (0, 2), "dockerfile"),
     "dockerfile-inline": Attribute("text", (0, 5), "template"),
     "entitlements": Attribute("list", (0, 17)),

@@ -11,7 +11,6 @@ contexts that replace an image or a stage, and the frontend image of `# syntax=`
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,8 @@ from functools import lru_cache
 from itertools import pairwise, takewhile
 from typing import Literal, NamedTuple, TypeAlias
 
-from bakegen.errors import did_you_mean
+from bakegen.errors import Position, Problem, did_you_mean, line_at, narrowed
+from bakegen.spec.csv_record import csv_fields
 
 Kind: TypeAlias = Literal["FROM", "COPY --from", "RUN --mount"]  # ADD has no --from (instructions/parse.go)
 
@@ -30,6 +30,30 @@ class DockerfileError(Exception):
     def __init__(self, line: int, message: str, hint: str = "") -> None:
         self.line, self.message, self.hint = line, message, hint
         super().__init__(f"line {line}: {message}" if line else message)
+
+
+def syntax_problem(error: DockerfileError, text: str, path: str, hint: str = "") -> Problem:
+    """Return the problem of a Dockerfile at `path` that BuildKit would refuse; `hint` is for when there is no better."""
+    word = error.message.rpartition(": ")[2]
+    line = _line_with(word, text, error.line)
+    problem = Problem(
+        code="dockerfile-syntax",
+        message=f"no valid Dockerfile: {error.message}",
+        position=Position(path, line),
+        source=line_at(text, line),
+        hint=error.hint or hint,
+    )
+    return narrowed(problem, f"(?i){re.escape(word)}")
+
+
+def _line_with(word: str, text: str, first: int) -> int:
+    """Return the line of an instruction that holds a word; its first line if none does."""
+    for number, line in enumerate(text.split("\n")[first - 1 :] if first else (), first):
+        if word.lower() in line.lower():
+            return number
+        if line.lstrip()[:1] not in ("", "#") and not line.rstrip().endswith(("\\", "`")):
+            break
+    return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +87,23 @@ class Stage:
     triggers: tuple[Use, ...] = ()
 
 
+class Instruction(NamedTuple):
+    """One instruction with its continued lines joined.
+
+    `heredocs` are the bodies whose variables BuildKit expands, each with the number of lines from the first to it.
+    """
+
+    line: int  # the first physical one
+    keyword: str  # lowercase
+    rest: str
+    heredocs: tuple[tuple[int, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
     """A parsed Dockerfile: `args` are those that FROM can see, in order; `declared` the names of all its ARGs."""
 
+    instructions: tuple[Instruction, ...]
     stages: tuple[Stage, ...]
     args: tuple[Arg, ...]
     declared: frozenset[str]
@@ -184,34 +221,45 @@ def _glob(pattern: str, star: str = ".*") -> str:
     return "".join({"*": star, "?": "."}.get(token) or re.escape(token[-1]) for token in tokens)
 
 
+def unquoted(text: str, escape: str) -> str:
+    """Return a word with quotes and escapes undone, its variables as written.
+
+    Raise DockerfileError where BuildKit could not expand it, whatever the variables are.
+    """
+    if not text or _PLAIN[""].fullmatch(text):
+        return text
+    try:
+        return _scan(text, 0, "", escape, None)[0]
+    except ValueError as error:
+        raise DockerfileError(0, f"{error}: {text}") from None
+
+
 # ---- lines: directives, comments, continuations, heredocs (parser/parser.go) ----
 
 _DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=\s*(.+?)\s*$", re.IGNORECASE)
+_CHECK = re.compile(
+    r"\s*(?:(?:skip|experimental)\s*=.*|error\s*=\s*(?:1|t|T|TRUE|true|True|0|f|F|FALSE|false|False))\s*"
+)
 _CARRIAGE_RETURNS = re.compile(r"\r+(?=\n|\Z)")
 _SPACE = re.compile(r"[\t\v\f\r ]+")  # not \s: a no-break space is part of a word
 # A word begins a heredoc only at its start; `<<` takes the blanks behind it along since BuildKit 0.22 (#5817).
 _SHELL_WORD = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|<<[ \t]*|\S)+""", re.DOTALL)
 _HEREDOC = re.compile(r"[0-9]*<<(-?)\s*([^<]*)")
-_INSTRUCTIONS = frozenset(
+INSTRUCTIONS = frozenset(
     "add arg cmd copy entrypoint env expose from healthcheck label maintainer onbuild run shell stopsignal user"
     " volume workdir".split()
 )
 
 
-class _Instruction(NamedTuple):
-    line: int
-    keyword: str  # lowercase
-    rest: str
-
-
-def _instruction(line: int, text: str) -> _Instruction:
+def instruction_of(line: int, text: str) -> Instruction:
+    """Return an instruction from its joined lines."""
     keyword, *rest = _SPACE.split(text, maxsplit=1)
-    return _Instruction(line, keyword.lower(), rest[0] if rest else "")
+    return Instruction(line, keyword.lower(), rest[0] if rest else "")
 
 
-def _inner(instruction: _Instruction) -> _Instruction:
+def _inner(instruction: Instruction) -> Instruction:
     """Return the instruction that an ONBUILD triggers; any other is its own."""
-    return _instruction(instruction.line, instruction.rest) if instruction.keyword == "onbuild" else instruction
+    return instruction_of(instruction.line, instruction.rest) if instruction.keyword == "onbuild" else instruction
 
 
 def _escape_character(lines: list[str]) -> str:
@@ -223,11 +271,16 @@ def _escape_character(lines: list[str]) -> str:
             raise DockerfileError(number, f"only one {key} parser directive can be used")
         if key == "escape" and value not in ("\\", "`"):
             raise DockerfileError(number, f"invalid escape character {value!r}: only \\ and ` are allowed")
+        wrong = [option for option in value.split(";", 2) if not _CHECK.fullmatch(option)] if key == "check" else []
+        if wrong:
+            raise DockerfileError(
+                number, f"the check directive does not know: {wrong[0].strip()}", "skip=RULE,… or error=true"
+            )
         found[key] = value
     return found.get("escape", "\\")
 
 
-def _instructions(lines: list[str], escape: str) -> Iterator[_Instruction]:
+def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
     """Yield every instruction with its lines joined, heredoc bodies left out."""
     at = 0
     while at < len(lines):
@@ -238,17 +291,19 @@ def _instructions(lines: list[str], escape: str) -> Iterator[_Instruction]:
         line = at
         if escape in text:
             text, at = _continued(text, lines, at, escape)
-        instruction = _instruction(line, text.strip())
-        if instruction.keyword not in _INSTRUCTIONS:
-            hint = did_you_mean(instruction.keyword.upper(), map(str.upper, _INSTRUCTIONS))
+        instruction = instruction_of(line, text.strip())
+        if instruction.keyword not in INSTRUCTIONS:
+            hint = did_you_mean(instruction.keyword.upper(), map(str.upper, INSTRUCTIONS))
             raise DockerfileError(line, f"unknown instruction: {instruction.keyword.upper()}", hint)
+        bodies = []
         if "<<" in text:
-            for terminator, strip in _heredocs(instruction):
+            for terminator, strip, expands in _heredocs(instruction):
                 end = next((i for i in range(at, len(lines)) if lines[i].lstrip(strip) == terminator), None)
                 if end is None:
                     raise DockerfileError(line, f"unterminated heredoc: no line {terminator!r} follows")
+                bodies += [(at + 1 - line, "\n".join(lines[at:end]))] if expands else []
                 at = end + 1
-        yield instruction
+        yield instruction._replace(heredocs=tuple(bodies))
 
 
 def _continued(text: str, lines: list[str], at: int, escape: str) -> tuple[str, int]:
@@ -263,12 +318,12 @@ def _continued(text: str, lines: list[str], at: int, escape: str) -> tuple[str, 
     return joined + text, at
 
 
-def _heredocs(instruction: _Instruction) -> Iterator[tuple[str, str]]:
-    """Yield, for every heredoc that an instruction opens, its last line and what to strip before comparing.
+def _heredocs(instruction: Instruction) -> Iterator[tuple[str, str, bool]]:
+    """Yield, for every heredoc, its last line, what to strip before comparing, and whether its variables are expanded.
 
     Exec form needs no test: its strings are quoted, so that no word of it begins with `<<`.
     """
-    line, keyword, rest = _inner(instruction)
+    line, keyword, rest, _ = _inner(instruction)
     if keyword not in ("run", "copy", "add"):
         return
     try:
@@ -277,7 +332,8 @@ def _heredocs(instruction: _Instruction) -> Iterator[tuple[str, str]]:
         return  # … and finds no heredoc at all in a line that is no shell
     for match in filter(None, map(_HEREDOC.fullmatch, _SHELL_WORD.findall(rest))):
         if terminator := _expand(match[2], "\\", None, line):
-            yield terminator, "\t" if match[1] else ""
+            quoted = sum(map(match[2].count, "'\"")) != sum(map(terminator.count, "'\""))
+            yield terminator, "\t" if match[1] else "", keyword != "run" and not quoted
 
 
 # ---- instructions (parser/split_command.go, parser/line_parsers.go, instructions/) ----
@@ -290,6 +346,37 @@ _WORD = {
 }
 
 
+_FLAG_PART = {
+    escape: re.compile(rf"""{e}(.?)|'((?:[^'{e}]|{e}.?)*)'?|"((?:[^"{e}]|{e}.?)*)"?|([^\s'"{e}]+)""", re.DOTALL)
+    for escape, e in (("\\", r"\\"), ("`", "`"))
+}
+_BLANKS = re.compile(r"\s*")
+
+
+def split_words(text: str, escape: str) -> list[str]:
+    """Return the words of a text as ENV, LABEL and ARG have them, their quotes and escapes as written."""
+    return _WORD[escape].findall(text)
+
+
+def split_flags(text: str, escape: str) -> tuple[list[str], str]:
+    """Return the leading `--flags`, their quotes and escapes undone, and what follows them."""
+    flags: list[str] = []
+    start = _BLANKS.match(text).end()  # type: ignore[union-attr]
+    while text.startswith("--", start):
+        word, at = "", start
+        while at < len(text) and (part := _FLAG_PART[escape].match(text, at)):
+            quoted = part[2] or part[3] or ""
+            word += (
+                (part[1] or "") + re.sub(rf"{re.escape(escape)}(.?)", r"\1", quoted, flags=re.DOTALL) + (part[4] or "")
+            )
+            at = part.end()
+        start = _BLANKS.match(text, at).end()  # type: ignore[union-attr]
+        if word == "--":
+            break
+        flags.append(word)
+    return flags, text[start:].rstrip()
+
+
 def parse_dockerfile(text: str) -> Dockerfile:
     """Parse a Dockerfile; raise DockerfileError where BuildKit would refuse it whatever the build args are."""
     lines = _CARRIAGE_RETURNS.sub("", text.removeprefix("\ufeff")).split("\n")
@@ -297,7 +384,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
     instructions = list(_instructions(lines, escape))
     starts = [at for at, instruction in enumerate(instructions) if instruction.keyword == "from"]
     head = instructions[: starts[0]] if starts else instructions
-    for line, keyword, _ in head:
+    for line, keyword, *_ in head:
         if keyword != "arg":
             raise DockerfileError(line, f"{keyword.upper()} stands before the first FROM, where only ARG may")
     if not starts:
@@ -315,14 +402,14 @@ def parse_dockerfile(text: str) -> Dockerfile:
             stages[stage.index] = replace(stage, uses=uses, triggers=triggers)
     args = [arg for item in instructions if item.keyword in ("arg", "onbuild") for arg in _args(item, escape)]
     visible = tuple(arg for arg in args if arg.line < stages[0].base.line)
-    return Dockerfile(tuple(stages), visible, frozenset(arg.name for arg in args), escape)
+    return Dockerfile(tuple(instructions), tuple(stages), visible, frozenset(arg.name for arg in args), escape)
 
 
-def _stage(index: int, instruction: _Instruction, escape: str) -> Stage:
+def _stage(index: int, instruction: Instruction, escape: str) -> Stage:
     """Return the stage that a FROM opens, still without what its other instructions use."""
-    line, _, rest = instruction
-    flags = _flags(rest, escape, line)
-    words: list[str] = _WORD[escape].findall(rest)[len(flags) :]
+    line, _, rest, _ = instruction
+    flags, args = split_flags(rest, escape)
+    words = _SPACE.split(args) if args else []
     if len(words) not in (1, 3) or (words[1:] and words[1].lower() != "as"):
         raise DockerfileError(line, "FROM takes an image, or: an image AS a name")
     name = words[-1].lower() if words[1:] else ""
@@ -334,24 +421,24 @@ def _stage(index: int, instruction: _Instruction, escape: str) -> Stage:
     return Stage(index, name, Use("FROM", words[0], line), platform)
 
 
-def _args(instruction: _Instruction, escape: str) -> Iterator[Arg]:
+def _args(instruction: Instruction, escape: str) -> Iterator[Arg]:
     """Yield what an ARG declares."""
-    line, keyword, rest = _inner(instruction)
+    line, keyword, rest, _ = _inner(instruction)
     if keyword == "arg":
-        words: list[str] = _WORD[escape].findall(rest)
+        words = split_words(rest, escape)
         for name, given, default in [word.partition("=") for word in words or ["="]]:
             if not name:
                 raise DockerfileError(line, "ARG takes a name, or NAME=default")
             yield Arg(name, default if given else None, line)
 
 
-def _uses(instruction: _Instruction, names: Mapping[str, int], stages: int, escape: str) -> Iterator[Use]:
+def _uses(instruction: Instruction, names: Mapping[str, int], stages: int, escape: str) -> Iterator[Use]:
     """Yield the images and stages that the flags of a COPY or RUN name."""
-    line, keyword, rest = instruction
+    line, keyword, rest, _ = instruction
     if keyword not in ("copy", "run"):
         return
     kind: Kind = "COPY --from" if keyword == "copy" else "RUN --mount"
-    for flag in _flags(rest, escape, line):
+    for flag in split_flags(rest, escape)[0]:
         option, given, value = flag.partition("=")
         if f"{keyword} {option}" != kind.lower():
             continue
@@ -373,21 +460,10 @@ def _uses(instruction: _Instruction, names: Mapping[str, int], stages: int, esca
 def _mounted(options: str, line: int) -> str:
     """Return the `from` among the options of RUN --mount (one record of CSV), or ""."""
     try:
-        fields = next(csv.reader([options], strict=True), []) if '"' in options else options.split(",")
-    except csv.Error as error:
+        pairs = [text.partition("=") for text in csv_fields(options)]
+    except ValueError as error:
         raise DockerfileError(line, f"RUN --mount={options}: {error}") from None
-    pairs = [text.partition("=") for text in fields]
     return next((value for key, _, value in reversed(pairs) if key.lower() == "from"), "")
-
-
-def _flags(rest: str, escape: str, line: int) -> list[str]:
-    """Return the leading `--flags`, their quotes and escapes undone."""
-    flags: list[str] = []
-    for match in _WORD[escape].finditer(rest):
-        if not match[0].startswith("--") or match[0] == "--":
-            break
-        flags.append(_expand(match[0], escape, None, line))
-    return flags
 
 
 # ---- builds (dockerfile2llb/convert.go, dockerfile2llb/platform.go) ----

@@ -6,24 +6,23 @@ In: the name of the image, its releases and its registry. Out: files by their pa
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from stat import S_ISLNK
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bakegen.docker.process import holding_signals
-from bakegen.errors import BakegenError, MisuseError, Position, Problem, fail, printable
+from bakegen.errors import BakegenError, MisuseError, printable
 from bakegen.manifest.load import variable_prefix
-from bakegen.manifest.schema import manifest_schema
-from bakegen.output.write import Tree, lock
+from bakegen.output.files import blaming, look, open_root, output_problem
+from bakegen.output.lock import lock
 from bakegen.project import load_project
 from bakegen.render.files import render
+from bakegen.source.open_folder import OpenFolder
 from bakegen.source.paths import MANIFESTS, TEMPLATES, folders_of
-from bakegen.source.resources import resource
+from bakegen.source.resources import resource, schema_of
 from bakegen.spec.references import is_repository
 from bakegen.starter.releases import BASE, Release
 
@@ -37,7 +36,7 @@ _WORDS = frozenset({"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
 
 def check_names(image: str, registry: str | None) -> None:
     """Raise `MisuseError` if this cannot be an image, or its images cannot be pushed there."""
-    declared = manifest_schema()["properties"]["image"]
+    declared = schema_of("manifest")["properties"]["image"]
     if not re.search(declared["pattern"], image) or image.endswith("\n") or len(image) > declared["maxLength"]:
         rule = "lower-case letters and digits, joined by `.`, `_` or `-`"
         raise MisuseError(f'"{printable(image)}" cannot be an image: its name is made of {rule}')
@@ -91,68 +90,61 @@ def write_family(root: Path, files: Mapping[str, str], waiting: Callable[[], Non
     Nothing is overwritten. If the project does not load and render with the files, they are taken away again. `waiting`
     is called if another run is at work. Raises `BakegenError` with every problem found.
     """
-    with lock(root, waiting=waiting):
-        _check_free(root, files)
+    with lock(root, waiting=waiting), open_root(root) as folder:
+        _check_free(folder, files)
         wanted = dict(files)
-        if not os.path.lexists(root / SCHEMA):
+        if look(folder, SCHEMA).is_missing:
             wanted[SCHEMA] = resource(f"schema/{SCHEMA}").read_text(encoding="utf-8")
-        with _undone_on_failure() as made:
+        with _undone_on_failure(folder) as made:
             for path, text in wanted.items():
-                _write_new(root, path, text, made)
+                _write_new(folder, path, text, made)
             render(load_project(root))
     return list(wanted)
 
 
-def _check_free(root: Path, paths: Iterable[str]) -> None:
+def _check_free(folder: OpenFolder, paths: Iterable[str]) -> None:
     """Raise `BakegenError` with everything that is where a file is to be written."""
-    tree = Tree(root)
     problems = []
     for path in paths:
-        seen = tree.look(path)
-        if not seen.mode:
+        seen = look(folder, path)
+        if seen.is_missing:
             continue
         if seen.at == path:
-            message = "this file is to be written, but it is there already"
-        elif S_ISLNK(seen.mode):
-            message = f'this file is to be written, but "{seen.at}" is a symbolic link, which bakegen does not follow'
+            message = "already exists"
+        elif seen.is_link:
+            message = "is a symbolic link, which bakegen does not follow"
         else:
-            message = f'this file is to be written, but "{seen.at}" is no folder'
+            message = "is not a folder"
         hint = "init overwrites nothing: give the family another name, or move this away"
-        problems.append(Problem(code="file-exists", message=message, position=Position(seen.at), hint=hint))
+        problems.append(output_problem("file-exists", seen.at, message, hint))
     if problems:
         raise BakegenError(problems)
 
 
 @contextmanager
-def _undone_on_failure() -> Iterator[list[Path]]:
+def _undone_on_failure(folder: OpenFolder) -> Iterator[list[str]]:
     """Remove the files and folders that are put on the list if what is done with them fails."""
-    made: list[Path] = []
+    made: list[str] = []
     try:
         yield made
     except BaseException:
         with holding_signals():
             for path in reversed(made):
-                if path.is_dir():
-                    path.rmdir()
-                else:
-                    path.unlink()
+                with suppress(OSError):  # somebody has put something into a folder
+                    if folder.look(path).is_folder:
+                        folder.remove_folder(path)
+                    else:
+                        folder.remove(path)
         raise
 
 
-def _write_new(root: Path, path: str, text: str, made: list[Path]) -> None:
-    try:
-        for folder in reversed(list(folders_of(path))):
-            if not (root / folder).is_dir():
+def _write_new(folder: OpenFolder, path: str, text: str, made: list[str]) -> None:
+    with blaming(path, "written"):
+        for above in reversed(list(folders_of(path))):
+            if folder.look(above).is_missing:
                 with holding_signals():
-                    (root / folder).mkdir()
-                    made.append(root / folder)
-        with holding_signals(), (root / path).open("x", encoding="utf-8") as file:
-            made.append(root / path)
-            file.write(text)
-    except OSError as error:
-        raise fail(
-            "cannot-write",
-            f'"{path}" cannot be written: {error.strerror}',
-            position=Position(path),
-            hint="nothing was changed; mend this and run bakegen again",
-        ) from error
+                    folder.enter(above, make=True)
+                    made.append(above)
+        with holding_signals():
+            folder.create(path, text.encode())
+            made.append(path)

@@ -10,13 +10,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from posixpath import dirname
 
-from bakegen.bake.environment import at_bake_time
 from bakegen.errors import BakegenError, Collector
-from bakegen.expressions.evaluate import Expression, Scope
-from bakegen.graph.expand import Names, unavailable_names
-from bakegen.graph.model import Target
+from bakegen.expressions.scope import Expression, Scope
+from bakegen.expressions.text import Text
+from bakegen.graph.scope import FamilyNames
 from bakegen.manifest.checks import Mistake, expressions_of
 from bakegen.manifest.model import CheckRule, Manifest
 from bakegen.project import Project
@@ -47,14 +45,14 @@ def evaluate_checks(
 ) -> dict[tuple[str, str], tuple[Check, ...]]:
     """Return the checks by target and platform, with variables as the environment says."""
     problems = Collector()
-    names: dict[str, Names] = {}
+    names: dict[str, FamilyNames] = {}
     found = {}
     with project.evaluator.limits:
         for name, declared in platforms.items():
             target = project.graph.targets[name]
             manifest = project.graph.manifest(target.image)
-            family = names.setdefault(manifest.image, Names(manifest, project.evaluator))
-            scope = _scope(family, manifest, target)
+            family = names.setdefault(manifest.image, FamilyNames(manifest, project.evaluator))
+            scope = family.of(target)
             for platform in declared:
                 inner = scope.with_names({"platform": Platform(platform)})
                 work = _Evaluation(manifest, inner, environment, problems)
@@ -62,19 +60,6 @@ def evaluate_checks(
                 found[name, platform] = tuple(check for check in checks if check)
     problems.stop_if_any()
     return found
-
-
-def _scope(names: Names, manifest: Manifest, target: Target) -> Scope:
-    values = {
-        **names.variables,
-        "release": target.release,
-        "target": target.name,
-        "platforms": tuple(map(Platform, target.platforms)),
-        "folder": dirname(target.dockerfile),
-        **target.values,
-    }
-    properties = {axis: manifest.axis(axis).value(value) for axis, value in target.values.items()}
-    return names.scope(values, properties, unavailable_names(manifest, manifest.release(target.release)))
 
 
 class _Evaluation:
@@ -88,11 +73,11 @@ class _Evaluation:
 
     def check(self, rule: CheckRule) -> Check | None:
         """Return a check, None if a text of it is wrong; then the problems have grown."""
-        marked: dict[Expression, str] = {}
+        texts: dict[Expression, Text] = {}
         sound = True
         for expression, mistake in expressions_of(rule):
             try:
-                marked[expression] = self.text(expression, mistake, whole=expression is not rule.run)
+                texts[expression] = self.text(expression, mistake, whole=expression is not rule.run)
             except BakegenError as error:
                 sound = False
                 for problem in error.problems:
@@ -101,17 +86,17 @@ class _Evaluation:
             return None
 
         def plain(expression: Expression | None) -> str | None:
-            return self.resolved(marked[expression]) if expression else None
+            return self.resolved(texts[expression]) if expression else None
 
         def mapping(expressions: Mapping[str, Expression]) -> dict[str, str]:
-            return {key: self.resolved(marked[expression]) for key, expression in expressions.items()}
+            return {key: self.resolved(texts[expression]) for key, expression in expressions.items()}
 
         run: tuple[str, ...] | None = None
         if rule.run is not None:  # split before variables are put in, so that no value of theirs becomes two words
             words = (
-                shlex.split(marked[rule.run])
+                _words(texts[rule.run])
                 if isinstance(rule.run, Expression)
-                else [marked[expression] for expression in rule.run]
+                else [texts[expression] for expression in rule.run]
             )
             run = tuple(map(self.resolved, words))
         size = plain(rule.size)
@@ -123,18 +108,29 @@ class _Evaluation:
             matches=plain(rule.matches),
             exit=rule.exit,
             timeout=rule.timeout,
-            files=tuple(self.resolved(marked[expression]) for expression in rule.files),
+            files=tuple(self.resolved(texts[expression]) for expression in rule.files),
             user=plain(rule.user),
             environment=mapping(rule.environment),
             labels=mapping(rule.labels),
             size=None if size is None else size_in_bytes(size),
         )
 
-    def text(self, expression: Expression, mistake: Mistake, *, whole: bool) -> str:
-        marked = self.scope.text(expression)
-        if found := mistake(self.resolved(marked) if whole else marked):
+    def text(self, expression: Expression, mistake: Mistake, *, whole: bool) -> Text:
+        text = self.scope.text(expression)
+        if found := mistake(self.resolved(text) if whole else text.as_written()):
             raise BakegenError([self.manifest.source.problem("wrong-value", found[0], expression.path, hint=found[1])])
-        return marked
+        return text
 
-    def resolved(self, marked: str) -> str:
-        return at_bake_time(marked, self.manifest.variables, self.environment)
+    def resolved(self, text: Text) -> str:
+        return text.at_bake_time(self.environment)
+
+
+_PRIVATE = 0xF0000  # the first of the characters that nobody else uses
+
+
+def _words(text: Text) -> list[Text]:
+    """Split text as a shell does, before variables have values, so that no value becomes two words."""
+    marks = {variable: chr(_PRIVATE + index) for index, variable in enumerate(text.variables)}
+    variables = {mark: variable for variable, mark in marks.items()}
+    words = shlex.split(text.replaced(marks.__getitem__))
+    return [Text.joined(variables.get(character, character) for character in word) for word in words]

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from bakegen.bake.environment import references_at_bake_time
 from bakegen.build.plan import PLATFORMS, narrowed, published
 from bakegen.docker.buildx import find_buildx, require_buildx, require_daemon
 from bakegen.docker.process import ending_on_signals
@@ -63,10 +62,7 @@ def make_order(project: Project, selected: Sequence[Target], request: Request) -
         )
     return Order(
         {target.name: platforms[target.name] for target in checked},
-        {
-            target.name: references_at_bake_time(target, graph.manifest(target.image).variables, os.environ)
-            for target in checked
-        },
+        {target.name: target.references_in(os.environ) for target in checked},
         evaluate_checks(project, {target.name: platforms[target.name] for target in checked}, os.environ),
         len(wanted) - len(checked),
     )

@@ -1,56 +1,80 @@
-"""What there is: rows for `bakegen list`, as plain data.
+"""Rows for `bakegen list`, as plain data.
 
-In: the graph and selected targets. Out: rows (mappings of plain values) that the command prints as table, JSON or names.
+In: the graph, selected targets and an environment. Out: rows (mappings of plain values) that the command prints as table,
+JSON or names. They hold what bake reads in that environment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bakegen.errors import fail, printable
+from bakegen.expressions.bake_environment import PLATFORMS, platforms_in, repositories_in
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 
 Row = dict[str, Any]
 
 
-def target_row(graph: Graph, target: Target) -> Row:
-    """Return all that is known of a target, variables at their defaults."""
+def built_targets(targets: Iterable[Target], environment: Mapping[str, str]) -> list[Target]:
+    """Return those of the targets that bake builds; raises `BakegenError` if they are for other platforms than asked."""
+    everything = list(targets)
+    found = [target for target in everything if platforms_in(target.platforms, environment)]
+    if not found:
+        raise fail(
+            "empty-selection",
+            f"nothing selected is for {PLATFORMS}={environment.get(PLATFORMS, '')}",
+            hint=f"it is for {', '.join(dict.fromkeys(name for target in everything for name in target.platforms))}",
+        )
+    return found
+
+
+def target_row(target: Target, environment: Mapping[str, str]) -> Row:
+    """Return all that is known of a target."""
     return {
         "target": target.name,
         "image": target.image,
         "release": target.release,
         "axes": dict(target.values),
-        "platforms": list(target.platforms),
+        "platforms": list(platforms_in(target.platforms, environment)),
         "published": target.publish,
-        "tags": [graph.resolve(target, reference) for reference in target.references] if target.publish else [],
-        "args": {name: graph.resolve(target, value) for name, value in target.args.items()},
+        "tags": list(target.references_in(environment)) if target.publish else [],
+        "args": {name: value.at_bake_time(environment) for name, value in target.args.items()},
         "parents": [
-            {"reference": graph.resolve(target, parent.reference), "target": parent.target} for parent in target.parents
+            {"reference": parent.reference.at_bake_time(environment), "target": parent.target}
+            for parent in target.parents
         ],
         "dockerfile": target.dockerfile,
-        "context": target.context,
+        "context": target.context.at_bake_time(environment),
     }
 
 
-def tag_rows(graph: Graph, targets: Iterable[Target]) -> list[Row]:
+def tag_rows(targets: Iterable[Target], environment: Mapping[str, str]) -> list[Row]:
     """Return a row for each published tag, with its references in all registries."""
     rows = []
     for target in targets:
-        common = target_row(graph, target)
-        for tag in target.tags if target.publish else ():
-            name = graph.resolve(target, tag)
-            references = [f"{graph.resolve(target, repository)}:{name}" for repository in target.repositories]
-            kept = {key: common[key] for key in ("target", "image", "release", "axes", "platforms", "args", "parents")}
-            rows.append({"tag": name, "references": references, **kept})
+        common = target_row(target, environment)
+        kept = {key: common[key] for key in ("target", "image", "release", "axes", "args", "parents")}
+        declared = [repository.at_bake_time(environment) for repository in target.repositories]
+        repositories = repositories_in(declared, environment)
+        built: list[str] = common["platforms"]
+        tags = [(tag, built) for tag in target.tags]
+        tags += [(tag, [platform]) for platform in built for tag in target.platform_tags.get(platform, ())]
+        for tag, platforms in tags if target.publish else ():
+            name = tag.at_bake_time(environment)
+            references = [f"{repository}:{name}" for repository in repositories]
+            place = {"repositories": list(repositories), "references": references}
+            rows.append({"tag": name, **place, "platforms": platforms, **kept})
     return rows
 
 
-def group_rows(graph: Graph, targets: Sequence[Target]) -> list[Row]:
+def group_rows(graph: Graph, targets: Iterable[Target], environment: Mapping[str, str]) -> list[Row]:
     """Return a row for each group that holds one of the targets."""
     names = {target.name for target in targets}
+    built = {target.name for target in graph.targets.values() if platforms_in(target.platforms, environment)}
     return [
-        {"group": group.name, "kind": group.kind, "targets": list(group.members)}
+        {"group": group.name, "kind": group.kind, "targets": [name for name in group.members if name in built]}
         for group in graph.groups
         if names.intersection(group.members)
     ]
@@ -69,7 +93,8 @@ def dockerfile_rows(targets: Iterable[Target]) -> list[Row]:
 
 def table(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     """Return rows as aligned lines under a header; lists are counted or joined, so that a row stays one line."""
-    cells = [[column.upper() for column in columns], *([_cell(row[column]) for column in columns] for row in rows)]
+    found = ([printable(_cell(row[column])) for column in columns] for row in rows)
+    cells = [[column.upper() for column in columns], *found]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 

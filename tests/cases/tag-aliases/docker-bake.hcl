@@ -157,7 +157,7 @@ target "python_version3-15-0a1_bookworm" {
   args = {
     "PYTHON_VERSION" = "3.15.0a1"
   }
-  tags = tags(python_repositories, ["3.15.0a1-bookworm", "3.15.0a1"])
+  tags = tags(python_repositories, ["3.15.0a1-bookworm", "3.15.0a1", "3.15-bookworm", "3.15"])
 }
 
 target "_python_slim" {
@@ -170,7 +170,7 @@ target "python_version3-15-0a1_slim" {
   args = {
     "PYTHON_VERSION" = "3.15.0a1"
   }
-  tags = tags(python_repositories, ["3.15.0a1-slim"])
+  tags = tags(python_repositories, ["3.15.0a1-slim", "3.15-slim"])
 }
 
 target "_python_alpine3-22" {
@@ -183,7 +183,7 @@ target "python_version3-15-0a1_alpine3-22" {
   args = {
     "PYTHON_VERSION" = "3.15.0a1"
   }
-  tags = tags(python_repositories, ["3.15.0a1-alpine3.22", "3.15.0a1-alpine"])
+  tags = tags(python_repositories, ["3.15.0a1-alpine3.22", "3.15.0a1-alpine", "3.15-alpine3.22", "3.15-alpine"])
 }
 
 target "python_version3-14-2_bookworm" {

@@ -1,0 +1,78 @@
+"""Which targets share a block of the bake file.
+
+In: a `Graph`. Out: its `Block`s. A block of several targets is a matrix, and bake makes a group of its targets that is
+called like the block. Where the graph has that group, the block needs no other; else its name begins with `_`, by which
+bake knows what is not for the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bakegen.graph.graph import Graph
+from bakegen.graph.model import Target
+from bakegen.graph.names import dockerfile_name, release_name
+
+# A block takes about ten lines, a target one line in the block of its release: so Dockerfiles have blocks of their own
+# where those of a release serve that many targets each, on average.
+_WORTH_A_BLOCK = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Targets of one release of an image, and what they are called together; a single one has its own name."""
+
+    name: str
+    targets: tuple[Target, ...]
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all targets are for the same platforms."""
+        return all(target.platforms == self.targets[0].platforms for target in self.targets)
+
+
+def blocks_of(graph: Graph) -> tuple[Block, ...]:
+    """Return blocks that hold each target once, in the order of the graph."""
+    groups = {
+        group.members: group.name
+        for kind in ("image", "dockerfile", "image release")  # of groups with the same members, the last
+        for group in graph.groups
+        if group.kind == kind
+    }
+    taken = {*graph.targets, *(group.name for group in graph.groups)}
+    blocks = []
+    for name, targets in _parts(graph):
+        block = Block(targets[0].name, tuple(targets))
+        if len(targets) > 1:
+            group = groups.get(tuple(target.name for target in targets), "") if block.is_uniform else ""
+            block = Block(group or free_name(f"_{name}", taken), block.targets)
+        blocks.append(block)
+    return tuple(blocks)
+
+
+def _parts(graph: Graph) -> Iterator[tuple[str, Sequence[Target]]]:
+    """Yield the targets of each block, and a name for it."""
+    for targets in graph.by_image.values():
+        releases: dict[str, list[Target]] = {}
+        for target in targets:
+            releases.setdefault(target.release, []).append(target)
+        for release in releases.values():
+            served: dict[str, list[Target]] = {}
+            for target in release:
+                served.setdefault(target.dockerfile, []).append(target)
+            if len(served) == 1 or len(release) < _WORTH_A_BLOCK * len(served):
+                yield release_name(release[0]), release
+            else:
+                for part in served.values():
+                    yield dockerfile_name(part), part
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """Return `name`, or `name-2` and so on where something else is called so; from then on it is `taken`."""
+    found, count = name, 1
+    while found in taken:
+        count += 1
+        found = f"{name}-{count}"
+    taken.add(found)
+    return found

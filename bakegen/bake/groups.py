@@ -1,0 +1,239 @@
+"""Write the members of bake groups: as smaller groups, as rows of tables, as names.
+
+In: a `Graph`, and the blocks and tables that its targets stand in. Out: what `targets` of each group is, in values that
+`hcl.write` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bakegen.bake.blocks import Block
+from bakegen.bake.hcl import WIDTH, Call, Code, Each, Row, Words, quoted
+from bakegen.bake.matrix import ROW, axis_column, common_start
+from bakegen.graph.graph import Graph
+from bakegen.graph.model import Group, GroupKind, Target
+
+Platforms = tuple[str, ...]
+Condition = tuple[tuple[str, tuple[str, ...]], ...]  # axes, and which of their values are allowed
+
+# What a group may be made of, besides blocks: never of itself.
+_PARTS: Mapping[GroupKind, tuple[GroupKind, ...]] = {
+    "default": ("image",),
+    **dict.fromkeys(("image", "release", "axis value", "own"), ("image release",)),
+    "image release": (),
+    "dockerfile": (),
+}
+_SPARSE = 10  # bake looks at every row of a table: one target of so many is better named
+
+
+@dataclass(frozen=True)
+class Table:
+    """A constant that holds a row for each target of a block."""
+
+    constant: str
+    targets: tuple[Target, ...]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the targets."""
+        return frozenset(target.name for target in self.targets)
+
+    @cached_property
+    def at(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
+        """The names of the targets at each value of each axis."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for target in self.targets:
+            for axis, value in target.values.items():
+                found.setdefault(axis, {}).setdefault(value, set()).add(target.name)
+        return {axis: {value: frozenset(names) for value, names in values.items()} for axis, values in found.items()}
+
+    def knows(self, condition: Condition) -> bool:
+        """Return whether rows have the columns that a condition is about."""
+        return all(axis in self.at for axis, _ in condition)
+
+    def chosen(self, condition: Condition) -> frozenset[str]:
+        """Return the names of the targets for which a condition is true."""
+        names = self.names
+        for axis, values in condition:
+            names &= frozenset().union(*(self.at[axis].get(value, frozenset()) for value in values))
+        return names
+
+    def condition(self, names: frozenset[str]) -> Condition | None:
+        """Return what is true for the named targets only, None if there is nothing like that."""
+        allowed = ((axis, tuple(value for value in at if at[value] & names)) for axis, at in self.at.items())
+        needed = [(axis, values) for axis, values in allowed if len(values) < len(self.at[axis])]
+        for clause in sorted(needed, key=lambda clause: -len(clause[1])):
+            fewer = [other for other in needed if other != clause]
+            if self.chosen(tuple(fewer)) == names:
+                needed = fewer
+        return tuple(needed) if self.chosen(tuple(needed)) == names else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A group or a block that larger groups may be made of; a block that is no group has no kind."""
+
+    name: str
+    kind: GroupKind | None
+    members: tuple[str, ...]
+
+
+class GroupWriter:
+    """Writes the groups of one graph.
+
+    `tables` are those of each image; `whole` is what a constant with all rows of an image would be called, and `used` in the
+    end says for which images there is to be one. `platforms` says how the file calls some platforms.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        blocks: Iterable[Block],
+        tables: Mapping[str, Sequence[Table]],
+        whole: Mapping[str, str],
+        platforms: Callable[[Platforms], Any],
+    ) -> None:
+        self.graph = graph
+        self.tables = tables
+        self.whole = whole
+        self.used: set[str] = set()
+        self.platforms = platforms
+        self.table_of = {name: table for each in tables.values() for table in each for name in table.names}
+        self.order = {name: index for index, name in enumerate(graph.targets)}
+        parts = {group.name: _Part(group.name, group.kind, group.members) for group in graph.groups}
+        for block in blocks:
+            known = parts.get(block.name)
+            if len(block.targets) > 1 and block.is_uniform and (known is None or known.kind == "dockerfile"):
+                parts[block.name] = _Part(block.name, None, tuple(target.name for target in block.targets))
+        self.parts: dict[str, list[_Part]] = {}  # by first member
+        for part in parts.values():
+            self.parts.setdefault(part.members[0], []).append(part)
+
+    def targets(self, group: Group) -> Any:
+        """Return the members of a group; those without any platform that is asked for leave it."""
+        parts, loose = self._in_parts(group)
+        picked, named = self._picked(loose)
+        if len({self.graph.targets[name].platforms for name in group.members}) > 1:
+            rows = (_rows(constants, condition, ROW) for condition, constants in picked.items())
+            return Call("filter_targets", (_together([*self._with_platforms(parts, named), *rows]),))
+        names = [part.name for part in parts]
+        if sum(len(name) + 4 for name in (*names, *loose)) < WIDTH:
+            return Words([*names, *loose])
+        lists = (_rows(constants, condition, f"{ROW}.name") for condition, constants in picked.items())
+        return _together([*_named([*names, *named]), *lists])
+
+    def _in_parts(self, group: Group) -> tuple[list[_Part], list[str]]:
+        """Return the largest groups and blocks that a group can be made of, and the members that are left then."""
+        left = set(group.members)
+        fitting = [
+            part
+            for name in group.members
+            for part in self.parts.get(name, ())
+            if part.name != group.name
+            and (part.kind is None or part.kind in _PARTS[group.kind])
+            and left.issuperset(part.members)
+        ]
+        parts = []
+        for part in sorted(fitting, key=lambda part: -len(part.members)):
+            if not left.isdisjoint(part.members):
+                left.difference_update(part.members)
+                parts.append(part)
+        parts.sort(key=lambda part: self.order[part.members[0]])
+        return parts, [name for name in group.members if name in left]
+
+    def _picked(self, names: Iterable[str]) -> tuple[dict[Condition, list[str]], list[str]]:
+        """Return conditions that pick targets from constants, and the names of targets that have to be named."""
+        mine: dict[str, dict[str, list[str]]] = {}
+        left = []
+        for name in names:
+            if name in self.table_of:
+                tables = mine.setdefault(self.graph.targets[name].image, {})
+                tables.setdefault(self.table_of[name].constant, []).append(name)
+            else:
+                left.append(name)
+        picked: dict[Condition, list[str]] = {}
+        for image, by_table in mine.items():
+            wanted = [frozenset(by_table.get(table.constant, ())) for table in self.tables[image]]
+            found: list[Condition | None] = [
+                table.condition(chosen) if len(chosen) * _SPARSE >= len(table.names) else None
+                for table, chosen in zip(self.tables[image], wanted, strict=True)
+            ]
+            for condition in dict.fromkeys(found) if len(found) > 1 else ():
+                if condition is not None and all(
+                    table.knows(condition) and table.chosen(condition) == chosen
+                    for table, chosen in zip(self.tables[image], wanted, strict=True)
+                ):
+                    self.used.add(image)
+                    picked.setdefault(condition, []).append(self.whole[image])
+                    break
+            else:
+                for table, condition in zip(self.tables[image], found, strict=True):
+                    if table.constant in by_table and condition is not None:
+                        picked.setdefault(condition, []).append(table.constant)
+                    else:
+                        left += by_table.get(table.constant, ())
+        return picked, left
+
+    def _with_platforms(self, parts: Iterable[_Part], names: Iterable[str]) -> Iterator[Any]:
+        """Yield lists of rows that say for which platforms groups and targets are."""
+        single = {part.name: self._union(part.members) for part in parts}
+        by_table: dict[str, list[str]] = {}
+        for name in names:
+            if name in self.table_of:
+                by_table.setdefault(self.table_of[name].constant, []).append(name)
+            else:
+                single[name] = self.graph.targets[name].platforms
+        if single:
+            yield [Row({"name": name, "platforms": self.platforms(found)}) for name, found in single.items()]
+        for constant, mine in by_table.items():
+            yield Each(ROW, Code(constant), Code(ROW), Call("contains", (Words(mine), Code(f"{ROW}.name"))))
+
+    def _union(self, names: Iterable[str]) -> Platforms:
+        """Return the platforms that any of the targets is for, in the order of the manifests."""
+        found = {platform for name in names for platform in self.graph.targets[name].platforms}
+        known = dict.fromkeys(platform for manifest in self.graph.manifests for platform in manifest.platforms)
+        return tuple(platform for platform in known if platform in found)
+
+
+def _rows(constants: Iterable[str], condition: Condition, result: str) -> Any:
+    """Return what is wanted of the rows for which a condition is true."""
+    rows = _together(map(Code, constants))
+    clauses = []
+    for axis, values in condition:
+        column = f"{ROW}.{axis_column(axis)}"
+        several = f"contains([{', '.join(map(quoted, values))}], {column})"
+        clauses.append(several if len(values) > 1 else f"{column} == {quoted(values[0])}")
+    if not clauses and result == ROW:
+        return rows
+    return Each(ROW, rows, Code(result), Code(" && ".join(clauses)) if clauses else None)
+
+
+def _together(lists: Iterable[Any]) -> Any:
+    """Return several lists as one."""
+    found: list[Any] = []
+    for each in lists:
+        found += each.arguments if isinstance(each, Call) and each.function == "concat" else [each]
+    return Call("concat", tuple(found)) if len(found) > 1 else found[0]
+
+
+def _named(names: Sequence[str]) -> Iterator[Any]:
+    """Yield names as a list: as they are if there are few, else without what all of them begin and end with."""
+    if sum(len(name) + 4 for name in names) > WIDTH:
+        begin = _common_words(names)
+        end = _common_words([name.removeprefix(begin)[::-1] for name in names])[::-1]
+        middles = [name[len(begin) : len(name) - len(end)] for name in names]
+        if (len(begin) + len(end)) * len(names) > WIDTH and all(middles):
+            yield Call("formatlist", (f"{begin}%s{end}", Words(middles)))
+            return
+    if names:
+        yield Words(names)
+
+
+def _common_words(names: Sequence[str]) -> str:
+    """Return what all names begin with, up to the end of a word."""
+    begin = common_start(names)
+    return begin[: begin.rfind("_") + 1]

@@ -1,0 +1,107 @@
+"""Files and folders that a project is read from. Symbolic links are followed within the project, and never out of it.
+
+In: the project's root and a path from there. Out: content, or an `InputError` that says why there is none.
+
+A link is resolved first, and what it leads to is then opened without following links: a folder that is swapped for a
+link in between leads nowhere. So links may do what they may in Go's os.Root (https://go.dev/blog/osroot).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from bakegen.errors import BakegenError, Code, Position, fail
+from bakegen.source.open_folder import NotAFileError, OpenFolder, TooLargeError
+
+MEBIBYTE = 1024 * 1024
+MOST = 4 * MEBIBYTE  # of a manifest or template: 120,000 lines; more is a mistake, and reading it would take seconds
+
+_LINK = "remove the link, or let it lead to what is there"
+
+
+class InputError(Exception):
+    """A path that cannot be read; `reason` is the rest of a sentence that begins with the path."""
+
+    def __init__(self, code: Code, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+    def at(self, position: Position) -> BakegenError:
+        """Return this as a problem at the file itself."""
+        return fail(self.code, self.reason, position=position, hint=self.hint)
+
+
+def real_path(root: Path, path: str) -> str:
+    """Return the path from the root that `path` comes to when its links are followed; the root itself is empty text."""
+    top = os.path.realpath(root)
+    try:
+        real = Path(os.path.realpath(Path(top, path), strict=True))
+    except FileNotFoundError as error:
+        if Path(top, path).is_symlink():
+            reason = "is a link to something that does not exist"
+            raise InputError("unreadable-file", reason, _LINK) from error
+        raise _input_error(error) from error
+    except OSError as error:
+        raise _input_error(error) from error
+    if not real.is_relative_to(top):
+        hint = "let it lead to a place in the project, or copy there what it leads to"
+        raise InputError("unsafe-path", "is a link that leads out of the project", hint)
+    return "/".join(real.relative_to(top).parts)
+
+
+def read_input(root: Path, path: str, most: int = MOST) -> tuple[bytes, bool]:
+    """Return the content of a file of at most `most` bytes, and whether its owner may execute it."""
+    real = real_path(root, path)
+    try:
+        with OpenFolder.at(root) as folder:
+            return folder.read(real, most)
+    except TooLargeError as error:
+        raise InputError(
+            "too-large", f"is larger than {most // MEBIBYTE} MiB", "split it into several files"
+        ) from error
+    except OSError as error:
+        raise _input_error(error) from error
+
+
+def list_input(root: Path, path: str) -> list[str]:
+    """Return the names in a folder, sorted."""
+    real = real_path(root, path)
+    try:
+        with OpenFolder.at(root) as folder:
+            return sorted(folder.names(real))
+    except OSError as error:
+        raise _input_error(error) from error
+
+
+def files_below(root: Path, path: str) -> list[str]:
+    """Return the paths, from a folder, of everything below it that is not a folder, in order; links are not followed."""
+    real = real_path(root, path)
+    try:
+        with OpenFolder.at(root) as folder:
+            return [here.removeprefix(f"{real}/") for here, is_folder in folder.below(real) if not is_folder]
+    except OSError as error:
+        raise _input_error(error) from error
+
+
+def is_folder(root: Path, path: str) -> bool:
+    """Return whether a path leads to a folder."""
+    real = real_path(root, path)
+    try:
+        with OpenFolder.at(root) as folder:
+            return not real or folder.look(real).is_folder
+    except OSError as error:
+        raise _input_error(error) from error
+
+
+def _input_error(error: OSError) -> InputError:
+    if isinstance(error, NotAFileError):
+        return InputError("unreadable-file", "is not a regular file")
+    if isinstance(error, FileNotFoundError):
+        return InputError("missing-file", "does not exist")
+    if error.errno == errno.ELOOP:
+        return InputError("unreadable-file", "is a link that leads back to itself", _LINK)
+    return InputError("unreadable-file", f"cannot be read: {error.strerror}")

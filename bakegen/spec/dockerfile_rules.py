@@ -1,0 +1,552 @@
+"""What BuildKit refuses in the instructions of a Dockerfile: flags, numbers of arguments, their forms.
+
+In: a parsed Dockerfile. Out: a `DockerfileError` for each instruction that no build can use, with its line.
+
+The rules are those of BuildKit's source (below `frontend/dockerfile/`: `parser/line_parsers.go`, `instructions/`,
+`dockerfile2llb/convert*.go`; from 0.25 to 0.33), which reads a Dockerfile whole before it builds a stage of it. Text
+that holds variables is judged only as far as their values do not matter; flags that only some versions know are right.
+What ONBUILD triggers is judged here, not only where an image is built from this one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from posixpath import normpath
+from typing import Any, Literal
+
+from bakegen.errors import did_you_mean
+from bakegen.spec.csv_record import csv_fields
+from bakegen.spec.dockerfile import (
+    INSTRUCTIONS,
+    Dockerfile,
+    DockerfileError,
+    Instruction,
+    instruction_of,
+    split_flags,
+    split_words,
+    unquoted,
+)
+from bakegen.spec.go_values import go_bool, go_duration, go_integer, go_natural, is_size
+from bakegen.spec.references import is_reference
+
+_SPACE = re.compile(r"[\t\v\f\r ]+")  # what BuildKit splits at; a no-break space is part of a word
+_LONGEST_LINE = 65_535  # bytes (bufio.MaxScanTokenSize)
+
+_Flag = Literal["text", "bool", "list"]  # a list may be given several times
+_FLAGS: Mapping[str, Mapping[str, _Flag]] = {
+    "add": {
+        **dict.fromkeys(("chown", "chmod", "checksum"), "text"),
+        **dict.fromkeys(("link", "keep-git-dir", "unpack"), "bool"),
+        "exclude": "list",
+    },
+    "copy": {
+        **dict.fromkeys(("from", "chown", "chmod"), "text"),
+        **dict.fromkeys(("link", "parents"), "bool"),
+        "exclude": "list",
+    },
+    "from": {"platform": "text"},
+    "healthcheck": dict.fromkeys(("interval", "timeout", "start-period", "start-interval", "retries"), "text"),
+    "run": {"mount": "list", "device": "list", "network": "text", "security": "text"},
+}
+_NO_QUOTES = str.maketrans("'\"", "  ")
+_FREE_FLAGS = ("arg", "stopsignal")  # BuildKit does not look at theirs
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """An instruction taken apart: what follows its flags, and their values."""
+
+    name: str  # uppercase
+    args: str
+    flags: Mapping[str, Sequence[str]]
+    escape: str
+
+    def flag(self, name: str) -> str:
+        return self.flags.get(name, ("",))[-1]
+
+    def words(self) -> Sequence[str]:
+        """Return the arguments: the strings of exec form, or what blanks divide."""
+        listed = _exec_form(self)
+        return (_SPACE.split(self.args) if self.args else []) if listed is None else listed
+
+    def plain(self, text: str) -> str:
+        """Return text as BuildKit takes it, "" where that depends on variables."""
+        bare = unquoted(text, self.escape)
+        return "" if "$" in bare else bare
+
+
+def check_instructions(dockerfile: Dockerfile) -> Iterator[DockerfileError]:
+    """Yield the first thing that BuildKit refuses in each instruction, whatever the build args are."""
+    for instruction in dockerfile.instructions:
+        found = _mistake(instruction._replace(line=0), dockerfile.escape)
+        if found:
+            yield DockerfileError(instruction.line + found.line, found.message, found.hint)
+    known = {"scratch"}
+    for stage in dockerfile.stages:
+        for use in (stage.base, *stage.uses, *stage.triggers):
+            name = use.name if use.kind != "FROM" else unquoted(use.name, dockerfile.escape)
+            if use.stage is None and "$" not in name and name not in known and not is_reference(name):
+                hint = "names of images are in lower case, such as debian:12-slim"
+                yield DockerfileError(use.line, f"{use.kind} names neither a stage above nor an image: {name}", hint)
+        known |= {stage.name} - {""}
+
+
+def check_lines(text: str) -> Iterator[DockerfileError]:
+    """Yield the lines that are too long for BuildKit."""
+    if len(text) <= _LONGEST_LINE and text.isascii():
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line.encode()) > _LONGEST_LINE:
+            yield DockerfileError(number, "a line can have 65,535 bytes", "end it with a backslash and go on below")
+
+
+@lru_cache(maxsize=4096)
+def _mistake(instruction: Instruction, escape: str) -> DockerfileError | None:
+    try:
+        _check(instruction, escape)
+    except DockerfileError as error:
+        return error
+    return None
+
+
+def _check(instruction: Instruction, escape: str) -> None:
+    keyword, rest = instruction.keyword, instruction.rest
+    words, args = split_flags(rest, escape)
+    none = keyword == "healthcheck" and _SPACE.split(args, maxsplit=1)[0].upper() == "NONE"
+    flags = {} if none or keyword in _FREE_FLAGS else _flags(keyword, words)
+    _RULES[keyword](_Call(keyword.upper(), args, flags, escape))
+    for start, body in instruction.heredocs:
+        _heredoc(start, body)
+
+
+def _heredoc(start: int, body: str) -> None:
+    """Check a body whose variables are expanded; quotes mean nothing in it."""
+    text = body.translate(_NO_QUOTES)
+    if not _unexpandable(text):
+        return
+    lines = text.split("\n")
+    at = next((at for at, line in enumerate(lines) if _unexpandable(line)), 0)
+    message = f"BuildKit expands variables in this heredoc, {_unexpandable(lines[at]) or _unexpandable(text)}"
+    hint = "put its name in quotes, such as <<'EOF', so that its text stays as it is"
+    raise DockerfileError(start + at, f"{message}: {body.split(chr(10))[at].strip()}", hint)
+
+
+def _unexpandable(text: str) -> str:
+    """Return why variables in a text cannot be expanded, "" if they can."""
+    try:
+        unquoted(text, "\\")
+    except DockerfileError as error:
+        return error.message.removesuffix(f": {text}")
+    return ""
+
+
+def _flags(keyword: str, words: Sequence[str]) -> dict[str, list[str]]:
+    known = _FLAGS.get(keyword, {})
+    name = keyword.upper()
+    found: dict[str, list[str]] = {}
+    for word in words:
+        flag, given, value = word.removeprefix("--").partition("=")
+        kind = known.get(flag)
+        if kind is None:
+            hint = did_you_mean(flag, known) if known else f"{name} has no flags"
+            raise DockerfileError(0, f"{name} does not know the flag: --{flag}", hint.replace('"', '"--', 1))
+        if flag in found and kind != "list":
+            raise DockerfileError(0, f"{name} takes this flag once: --{flag}", "leave one of them out")
+        if kind != "bool" and not given:
+            raise DockerfileError(
+                0, f"a flag of {name} lacks its value: --{flag}", f"write --{flag}=…, without a space"
+            )
+        if kind == "bool" and (value.lower() not in ("true", "false", "") or (given and not value)):
+            raise DockerfileError(0, f"a flag of {name} is true or false: {word}", f"write --{flag}, or leave it out")
+        found.setdefault(flag, []).append(value)
+    return found
+
+
+def _exec_form(call: _Call) -> list[str] | None:
+    """Return the strings of exec form, None for what is none; raise DockerfileError if they are not all strings."""
+    if not call.args.startswith("["):
+        return None
+    try:
+        found: Any = json.loads(call.args, parse_constant=_no_json, parse_int=float)
+    except (ValueError, RecursionError):
+        return None  # BuildKit takes it as shell form
+    if not all(isinstance(item, str) for item in found):
+        raise DockerfileError(0, f"{call.name} takes a list of strings: {call.args}", "put each item in double quotes")
+    return list(found)
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _need(call: _Call, found: object, usage: str) -> None:
+    if not found:
+        raise DockerfileError(0, f"{call.name} has no argument", f"write {call.name} {usage}")
+
+
+# ---- one rule per instruction
+
+
+def _copy(call: _Call) -> None:
+    words = call.words()
+    if len(words) < 2:  # noqa: PLR2004 - a source and a destination
+        message = f"{call.name} takes at least one source, and a destination"
+        raise DockerfileError(0, message, f"write {call.name} SOURCE DESTINATION")
+    *sources, destination = words
+    if re.fullmatch(r"[0-9]*<<-?[^<]+", destination):
+        raise DockerfileError(0, f"{call.name} cannot have a heredoc as its destination: {destination}")
+    for word in (destination, call.flag("chown")):
+        call.plain(word)
+    plain = [call.plain(source) for source in sources]
+    mode = call.plain(call.flag("chmod"))
+    if mode and not _is_mode(mode):
+        message, hint = f"--chmod takes an octal or symbolic mode: {mode}", "such as --chmod=755 or --chmod=u+x"
+        raise DockerfileError(0, message, hint)
+    for source in plain if call.name == "COPY" else ():
+        if source.startswith(("http://", "https://")) or _GIT.match(source):
+            raise DockerfileError(0, f"COPY takes no URL: {source}", "use ADD")
+    checksum = call.plain(call.flag("checksum"))
+    if checksum and (len(sources) > 1 or (plain[0] and not _REMOTE.match(plain[0]))):
+        raise DockerfileError(0, f"--checksum goes with one URL: {' '.join(sources)}")
+    if checksum and plain[0] and not _GIT.match(plain[0]) and not _DIGEST.fullmatch(checksum):
+        raise DockerfileError(0, f"--checksum takes a digest: {checksum}", "such as sha256: and 64 hexadecimal digits")
+
+
+_GIT = re.compile(r"(?:git|ssh)://|https?://[^?#]*\.git(?:[?#]|\Z)|[\w.-]+@[\w.-]+:")
+_REMOTE = re.compile(rf"https?://|github\.com/|{_GIT.pattern}")
+_DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128}")
+_MODE = re.compile(r"[augo]*(?:[+=-][rstwXxugo]*)+(?:,[augo]*(?:[+=-][rstwXxugo]*)+)*")
+
+
+def _is_mode(text: str) -> bool:
+    return go_natural(text, 12, base=8) is not None or bool(_MODE.fullmatch(text))
+
+
+def _run(call: _Call) -> None:
+    _exec_form(call)
+    for value in call.flags.get("mount", ()):
+        _mount(call, value)
+    for value in call.flags.get("device", ()):
+        _device(value)
+    _among("--network", call.flags.get("network", ()), ("default", "host", "none"))
+    _among("--security", call.flags.get("security", ()), ("insecure", "sandbox"))
+
+
+def _among(what: str, values: Sequence[str], known: Collection[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise DockerfileError(0, f"{what} cannot be: {value}", did_you_mean(value, known))
+
+
+_MOUNT_TYPES = ("bind", "cache", "secret", "ssh", "tmpfs")
+_SWITCHES = ("readonly", "ro", "readwrite", "rw", "required")  # options that need no value
+_MOUNT_OPTIONS = (
+    *("type", "from", "source", "src", "target", "dst", "destination", "id", "sharing", "size", "mode", "uid", "gid"),
+    *("env", *_SWITCHES),
+)
+
+
+def _mount(call: _Call, text: str) -> None:
+    """Check one RUN --mount, in the order of its options, as BuildKit does (instructions/commands_runmount.go)."""
+    try:
+        fields = csv_fields(text)
+    except ValueError as error:
+        raise DockerfileError(0, f"{error}: --mount={text}") from None
+    kind = "bind"
+    found: dict[str, str] = {}
+    open_kind = False  # a variable says the type, so what goes with it cannot be told
+    for field in fields:
+        key, given, value = field.partition("=")
+        key = key.lower()
+        if not given and key not in _SWITCHES:
+            known = key in _MOUNT_OPTIONS
+            hint = f"write {key}=…" if known else did_you_mean(key, _MOUNT_OPTIONS)
+            raise DockerfileError(
+                0, f"an option of --mount {'lacks its value' if known else 'is not known'}: {field}", hint
+            )
+        if key not in _MOUNT_OPTIONS:
+            raise DockerfileError(0, f"--mount has no option: {key}", did_you_mean(key, _MOUNT_OPTIONS))
+        bare = call.plain(value)
+        if "$" in value and not bare:
+            open_kind = open_kind or key == "type"
+        elif key == "type":
+            kind = bare.lower()
+            _among("the type of --mount", [kind], _MOUNT_TYPES)
+        elif not open_kind:
+            _mount_option(key, bare, kind, given=bool(given))
+        found[_SAME.get(key, key)] = bare or value
+    if not open_kind:
+        _mounted(kind, found)
+
+
+_SAME = {"src": "source", "dst": "target", "destination": "target"}
+
+
+def _mount_option(key: str, value: str, kind: str, *, given: bool) -> None:
+    if (key == "required" and kind not in ("secret", "ssh")) or (key == "size" and kind != "tmpfs"):
+        hint = "the type stands first" if kind == "bind" else ""
+        raise DockerfileError(0, f"a mount of type {kind} has no option: {key}", hint)
+    wrong = (
+        (key in _SWITCHES and given and go_bool(value) is None)
+        or (key == "size" and not is_size(value))
+        or (key == "mode" and go_natural(value, 32, base=8) is None)
+        or (key in ("uid", "gid") and go_natural(value, 32) is None)
+    )
+    if key == "sharing":
+        _among("sharing", [value.lower()], ("shared", "private", "locked"))
+    if wrong:
+        raise DockerfileError(0, f"an option of --mount takes {_TAKEN[key]}, not: {value}")
+
+
+_TAKEN = {
+    **dict.fromkeys(_SWITCHES, "true or false"),
+    **dict.fromkeys(("uid", "gid"), "a number"),
+    "size": "a size such as 64m",
+    "mode": "an octal number",
+}
+
+
+def _mounted(kind: str, found: Mapping[str, str]) -> None:
+    """Check the options of a mount together."""
+    for key in ("mode", "uid", "gid"):
+        if key in found and kind in ("bind", "tmpfs"):
+            raise DockerfileError(0, f"a mount of type {kind} has no option: {key}")
+    if found.get("sharing") and kind != "cache":
+        raise DockerfileError(0, f"a mount of type {kind} has no option: sharing", "it goes with type=cache")
+    if kind == "secret":
+        if found.get("from"):
+            raise DockerfileError(0, "a mount of type secret has no option: from")
+        if not any(found.get(key) for key in ("source", "target", "id")):
+            raise DockerfileError(0, "a secret is mounted by its id", "add id=…")
+        if found.get("source") and found.get("id"):
+            raise DockerfileError(0, "a secret has an id or a source, not both", "leave out the source")
+    if kind == "ssh" and found.get("source"):
+        raise DockerfileError(0, "a mount of type ssh has no option: source")
+    if kind in ("bind", "cache", "tmpfs") and normpath(found.get("target", "").replace("//", "/")) == "/":
+        raise DockerfileError(0, f"nothing can be mounted at: {found['target']}")
+
+
+def _device(text: str) -> None:
+    try:
+        fields = csv_fields(text)
+    except ValueError as error:
+        raise DockerfileError(0, f"{error}: --device={text}") from None
+    name = ""
+    for field in fields:
+        key, given, value = field.partition("=")
+        key = key.lower()
+        if key == "required":
+            if given and go_bool(value) is None:
+                raise DockerfileError(0, f"required is true or false, not: {value}")
+        elif name:
+            raise DockerfileError(0, f"--device has no option: {field}")
+        else:
+            name = value if given and key == "name" else field
+
+
+def _shell_form(call: _Call) -> None:
+    _exec_form(call)
+
+
+def _pairs(call: _Call) -> None:
+    """ENV and LABEL: name=value …, or in the old form one name and its value."""
+    words = split_words(call.args, call.escape)
+    _need(call, words, "NAME=value")
+    if "=" not in words[0]:
+        name, *value = _SPACE.split(call.args, maxsplit=1)
+        if not value:
+            raise DockerfileError(0, f"{call.name} has a name without a value: {name}", f"write {call.name} {name}=…")
+        call.plain(name)
+        call.plain(value[0])
+        return
+    for word in words:
+        name, given, value_ = word.partition("=")
+        if not given:
+            hint = f'put the value in quotes if it holds blanks: {call.name} NAME="a b"'
+            raise DockerfileError(0, f"{call.name} takes NAME=value, and this has no =: {word}", hint)
+        if not name:
+            raise DockerfileError(0, f"{call.name} has a value without a name: {word}")
+        call.plain(name)
+        call.plain(value_)
+
+
+def _arg(call: _Call) -> None:
+    words = split_words(call.args, call.escape)
+    _need(call, words, "NAME or ARG NAME=default")
+    for word in words:
+        name, _, default = word.partition("=")
+        if not name:
+            raise DockerfileError(0, f"ARG takes a name, or NAME=default: {word}")
+        call.plain(default)
+
+
+def _from(call: _Call) -> None:
+    words = _SPACE.split(call.args) if call.args else []
+    if len(words) not in (1, 3) or (words[1:] and words[1].lower() != "as"):
+        raise DockerfileError(0, "FROM takes an image, or: an image AS a name")
+    platform = call.plain(call.flag("platform"))
+    if platform and not _PLATFORM.fullmatch(platform) and platform.lower() not in _ALONE:
+        raise DockerfileError(0, f"--platform takes a platform: {platform}", "such as linux/arm64")
+
+
+_PLATFORM = re.compile(r"[\w-]+(?:\([\w.+%-]*\))?(?:/[\w-]+){1,2}", re.ASCII)
+_ALONE = frozenset(
+    "aix android darwin dragonfly freebsd hurd illumos ios js linux macos nacl netbsd openbsd plan9 solaris windows zos"
+    " 386 amd64 amd64p32 arm armbe arm64 arm64be ppc64 ppc64le loong64 mips mipsle mips64 mips64le mips64p32"
+    " mips64p32le ppc riscv riscv64 s390 s390x sparc sparc64 wasm i386 x86_64 x86-64 aarch64 armhf armel".split()
+)  # https://github.com/containerd/platforms, database.go
+
+
+def _expose(call: _Call) -> None:
+    words = _SPACE.split(call.args) if call.args else []
+    _need(call, words, "PORT")
+    for word in words:
+        for port in call.plain(word).split():
+            if not _is_port(port):
+                raise DockerfileError(0, f"EXPOSE takes ports: {port}", "such as 8080, 53/udp or 8000-8010")
+
+
+def _is_port(text: str) -> bool:
+    """Return whether a text is [ip:][host port:]port[/protocol], where ports may be ranges."""
+    *before, last = text.split(":")
+    port, _, protocol = last.partition("/")
+    host = before.pop() if before else ""
+    address = ":".join(before)
+    if address.startswith("["):
+        address = address[1:-1] if address.endswith("]") else "-"
+    inner, outer = _port_range(port), _port_range(host or port)
+    return (
+        protocol.lower() in ("", "tcp", "udp", "sctp")
+        and inner is not None
+        and outer is not None
+        and inner in (1, outer)
+        and (not address or _is_address(address))
+    )
+
+
+def _port_range(text: str) -> int | None:
+    """Return how many ports a port or a range is."""
+    first, dash, last = text.partition("-")
+    low, high = go_integer(first), go_integer(last if dash else first)
+    if low is None or high is None or not 0 <= low <= high <= 65_535:  # noqa: PLR2004
+        return None
+    return high - low + 1
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+def _healthcheck(call: _Call) -> None:
+    kind, *command = _SPACE.split(call.args, maxsplit=1)
+    _need(call, kind, "CMD command")
+    inner = _Call(call.name, command[0] if command else "", {}, call.escape)
+    listed = _exec_form(inner)
+    given = inner.args if listed is None else listed
+    if kind.upper() == "NONE":
+        if given:
+            raise DockerfileError(0, f"HEALTHCHECK NONE takes no arguments: {inner.args}")
+        return
+    if kind.upper() != "CMD":
+        raise DockerfileError(0, f"HEALTHCHECK takes CMD or NONE, not: {kind}", f"write HEALTHCHECK CMD {call.args}")
+    if not given:
+        raise DockerfileError(0, "HEALTHCHECK CMD lacks the command", "write HEALTHCHECK CMD command")
+    for name, values in call.flags.items():
+        value = values[-1]
+        if name == "retries":
+            number = go_integer(value, 32)
+            if value and (number is None or number < 0):
+                raise DockerfileError(0, f"--retries takes a number: {value}")
+        elif value:
+            duration = go_duration(value)
+            if duration is None or (duration and duration < 10**6):
+                message = f"--{name} takes a duration of at least a millisecond: {value}"
+                raise DockerfileError(0, message, "such as 30s or 1m30s")
+
+
+def _maintainer(call: _Call) -> None:
+    _need(call, call.args, "name")
+
+
+def _onbuild(call: _Call) -> None:
+    _need(call, call.args, "instruction")
+    inner = instruction_of(0, call.args)
+    if inner.keyword in ("onbuild", "from", "maintainer"):
+        raise DockerfileError(0, f"ONBUILD cannot trigger: {inner.keyword.upper()}")
+    if inner.keyword not in INSTRUCTIONS:
+        hint = did_you_mean(inner.keyword.upper(), map(str.upper, INSTRUCTIONS))
+        raise DockerfileError(0, f"unknown instruction: {inner.keyword.upper()}", hint)
+    _check(inner, call.escape)
+
+
+def _shell(call: _Call) -> None:
+    if not _exec_form(call):
+        raise DockerfileError(0, "SHELL takes a list of strings", 'such as SHELL ["/bin/bash", "-c"]')
+
+
+_SIGNALS = (
+    frozenset(
+        "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP"
+        " TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX".split()
+    )
+    | {f"RTMIN+{n}" for n in range(1, 16)}
+    | {f"RTMAX-{n}" for n in range(1, 15)}
+)
+
+
+def _stopsignal(call: _Call) -> None:
+    _need(call, call.args, "signal")
+    text = call.plain(call.args)
+    number = go_integer(text)
+    if "$" not in call.args and (number == 0 or (number is None and text.upper().removeprefix("SIG") not in _SIGNALS)):
+        raise DockerfileError(0, f"STOPSIGNAL takes a signal: {text}", "such as SIGTERM or 15")
+
+
+def _user(call: _Call) -> None:
+    _need(call, call.args, "user")
+    call.plain(call.args)
+
+
+def _volume(call: _Call) -> None:
+    words = call.words()
+    _need(call, words, "/path")
+    for word in words:
+        if not word.strip():
+            raise DockerfileError(0, "VOLUME takes paths, and one of these is empty")
+        call.plain(word)
+
+
+def _workdir(call: _Call) -> None:
+    _need(call, call.args, "/path")
+    call.plain(call.args)
+
+
+_RULES: Mapping[str, Callable[[_Call], None]] = {
+    "add": _copy,
+    "arg": _arg,
+    "cmd": _shell_form,
+    "copy": _copy,
+    "entrypoint": _shell_form,
+    "env": _pairs,
+    "expose": _expose,
+    "from": _from,
+    "healthcheck": _healthcheck,
+    "label": _pairs,
+    "maintainer": _maintainer,
+    "onbuild": _onbuild,
+    "run": _run,
+    "shell": _shell,
+    "stopsignal": _stopsignal,
+    "user": _user,
+    "volume": _volume,
+    "workdir": _workdir,
+}
