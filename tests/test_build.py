@@ -110,7 +110,7 @@ def test_other_options_are_misuse(words: str, message: str) -> None:
 
 def as_bake_reads(printed: str, buildx: Path, folder: Path) -> tuple[set[str], set[str]]:
     """The targets that a bake file builds by default, and all that it builds for them."""
-    command = [buildx, "bake", "--print", "-f", "-"]
+    command = [str(buildx), "bake", "--print", "-f", "-"]
     done = subprocess.run(command, cwd=folder, input=printed, text=True, capture_output=True, check=True)
     read = json.loads(done.stdout)
     return set(read["group"]["default"]["targets"]), set(read["target"])

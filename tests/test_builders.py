@@ -21,7 +21,7 @@ from harness import Outcome, run
 from test_build import HOST, bakes, digest_of, processes, wait_for
 from test_engine import platforms_of, tags_in
 
-from bakegen.build.builders import choose_builder, compare
+from bakegen.build.builders import choose_builder, compare_instance
 from bakegen.docker.endpoints import default_endpoint
 from bakegen.docker.instances import Instance, read_instance
 from bakegen.errors import BakegenError
@@ -203,7 +203,7 @@ CASES: dict[str, tuple[str, Instance | None, Sequence[str], Sequence[str]]] = {
     "none": (
         "driver: docker-container, max-parallelism: 5, nodes: [{platforms: [linux/arm64, linux/amd64]}, {endpoint: power}]",
         None,
-        ["there is none"],
+        ["it does not exist"],
         [
             f"{CREATE} --platform linux/arm64,linux/amd64 --buildkitd-flags --oci-max-parallelism=5",
             "create --name farm --append --node farm1 --buildkitd-flags --oci-max-parallelism=5 power",
@@ -260,7 +260,7 @@ CASES: dict[str, tuple[str, Instance | None, Sequence[str], Sequence[str]]] = {
     "a container is not declared": (
         "driver: docker-container, nodes: [{platforms: [linux/amd64]}]",
         Instance("farm", "docker-container", (node("farm0", platforms="linux/amd64"), node("farm1", "a"))),
-        ["its node farm1 for all that is left at a is not declared"],
+        ["its node farm1 for all other platforms at a is not declared"],
         ["rm --keep-state farm", f"{CREATE} --platform linux/amd64"],
     ),
     "a remote node has moved": (
@@ -288,7 +288,7 @@ CASES: dict[str, tuple[str, Instance | None, Sequence[str], Sequence[str]]] = {
 def test_what_differs_is_told_and_mended(case: str, tmp_path: Path) -> None:
     content, instance, differences, commands = CASES[case]
 
-    compared = compare(one(tmp_path, content), instance, "unix:///here")
+    compared = compare_instance(one(tmp_path, content), instance, "unix:///here")
 
     assert list(compared.differences) == differences
     assert [" ".join(words) for words in compared.commands] == commands
@@ -297,7 +297,7 @@ def test_what_differs_is_told_and_mended(case: str, tmp_path: Path) -> None:
 def test_paths_below_home_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     builder = one(tmp_path, 'driver: remote, options: {cacert: ~/ca.pem, key: /key}, nodes: [{endpoint: "tcp://a:1"}]')
-    [command] = compare(builder, None, "").commands
+    [command] = compare_instance(builder, None, "").commands
 
     assert " ".join(command).endswith("--driver-opt cacert=/home/me/ca.pem --driver-opt key=/key tcp://a:1")
 
@@ -377,7 +377,7 @@ def test_a_builder_is_made_once_and_mended(root: Path) -> None:
     dry = run(root, ["builder", "create", "--dry-run"])
     assert not Path(os.environ["BUILDX_CONFIG"], "instances", "farm").exists()
 
-    assert create(root) == ["farm: there is none", dry.stdout.strip()]
+    assert create(root) == ["farm: it does not exist", dry.stdout.strip()]
     [node] = kept("farm")["Nodes"]
     assert node["DriverOpts"] == {"memory": "1g", "env.A": 'x,"y"'}
     assert node["Flags"][0] == "--oci-max-parallelism=5"
@@ -774,7 +774,7 @@ def test_showing_needs_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert outcome.text() == (
         "BUILDER  DRIVER            NODE  PLATFORMS  ENDPOINT  STATE\n"
         "farm     docker-container  -     -          -         missing\n"
-        "farm: there is none\n[exit 0]\n"
+        "farm: it does not exist\n[exit 0]\n"
     )
     assert run(tmp_path, ["builder", "create"]).code == 1
     assert "there is no docker here" in run(tmp_path, ["builder", "create"]).stderr

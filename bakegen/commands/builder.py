@@ -59,12 +59,12 @@ def show(
     form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
 ) -> None:
     """Show declared builders, and how the existing ones differ."""
-    from bakegen.build.builders import Comparison, compare_builder, pick_builders
+    from bakegen.build.builders import BuilderComparison, compare_builder, pick_builders
     from bakegen.project import load_project
     from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
-    def rows(comparison: Comparison) -> list[dict[str, Any]]:
+    def rows(comparison: BuilderComparison) -> list[dict[str, Any]]:
         return [
             {
                 "node": pair.name or None,

@@ -56,12 +56,12 @@ def check_images(
     if not words and not everything:
         there_is = "\n".join(choices(project.graph))
         context.fail(f"say what to test, or --all for everything:\n{there_is}")
-    request = run.Request(platforms=platform, pull=pull, jobs=jobs)
-    order = run.make_order(project, project.graph.select(words), request)
-    if order.unchecked:
-        say(f"left out: {count(order.unchecked, 'target')} without checks")
+    options = run.CheckOptions(platforms=platform, pull=pull, jobs=jobs)
+    plan = run.plan_checks(project, project.graph.select(words), options)
+    if plan.unchecked:
+        say(f"left out: {count(plan.unchecked, 'target')} without checks")
     file = output_file(context, junit)
-    results = run.carry_out(project, order, request, progress)
+    results = run.run_checks(project, plan, options, progress)
     refusal = _write(file, report.junit(results)) if file else ""
     if form is TextFormat.json:
         print_json(report.result_rows(results))
@@ -71,8 +71,8 @@ def check_images(
     failed = list(report.failure_blocks(results))
     for lines in failed:
         warn("\n" + "\n".join(lines))
-    platforms = {name for names in order.platforms.values() for name in names}
-    told = f"{count(len(results), 'check')} of {count(len(order.platforms), 'target')} on {count(len(platforms), 'platform')}"
+    platforms = {name for names in plan.platforms.values() for name in names}
+    told = f"{count(len(results), 'check')} of {count(len(plan.platforms), 'target')} on {count(len(platforms), 'platform')}"
     say(f"{told}: {len(failed)} failed" if failed else f"{told}: all passed")
     if refusal:
         raise fail("cannot-write", f"cannot write {file}: {refusal}")

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bakegen.build.builders import Choice, choose_builder, require_as_declared
+from bakegen.build.builders import BuilderChoice, choose_builder, require_as_declared
 from bakegen.docker.buildx import Buildx, find_buildx
 from bakegen.docker.config import read_docker_config
 from bakegen.docker.inspect import Node, read_builder
@@ -160,7 +160,7 @@ def _sites(graph: Graph | None) -> list[Site]:
     return list(sites.values()) or [Site(name=choose_builder([]).name)]
 
 
-def _mismatch(choice: Choice) -> str:
+def _mismatch(choice: BuilderChoice) -> str:
     try:
         require_as_declared(choice)
     except BakegenError as error:
