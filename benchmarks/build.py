@@ -4,8 +4,8 @@
     python benchmarks/build.py                  100 images for two platforms, on one node and on two
     python benchmarks/build.py --images 20 --runs 3
 
-Both build the same targets on the engine of the tests, in turn; the two nodes are two real engines. Processor time is that of
-the client with all that it starts, not of the engines.
+Both build the same targets in turn: on the engine of the tests, and on a builder of two nodes, which are two real engines.
+Processor time is that of the client with all that it starts, not of the engines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,6 @@ from: "tiny:1"
 template: Dockerfile.j2
 args: {{N: "{{{{ n }}}}"}}
 releases: {{app: {{tags: ["{{{{ n }}}}"]}}}}
-builders: {builders}
 """
 TEMPLATE = "ARG N=0\nFROM {{ parent }}\nARG N\nRUN --network=none echo $N > /made\n"
 
@@ -63,19 +62,20 @@ def measure(command: Sequence[str], folder: Path, log: Path) -> Cost:
 
 
 @contextlib.contextmanager
-def nodes(number: int) -> Iterator[dict[str, object]]:
-    """Yield a builder of one or two nodes, as a manifest declares it."""
-    with contextlib.ExitStack() as stack:
-        hosts = [os.environ["DOCKER_HOST"], *([stack.enter_context(second_engine())] if number > 1 else [])]
-        at = [stack.enter_context(endpoint(host)) for host in hosts]
-        each = [PLATFORMS] if number == 1 else [[platform] for platform in PLATFORMS]
-        yield {
-            "driver": "remote",
-            "nodes": [{"platforms": list(own), "endpoint": one} for own, one in zip(each, at, strict=True)],
-        }
+def builder_of(nodes: int) -> Iterator[str]:
+    """Yield the name of a builder with one node, the engine, or with two."""
+    if nodes == 1:
+        yield "default"
+        return
+    with second_engine() as second, endpoint(os.environ["DOCKER_HOST"]) as near, endpoint(second) as far:
+        for place, platform in zip((near, far), PLATFORMS, strict=True):
+            command = ["docker", "buildx", "create", "--name", "two", "--driver", "remote", "--platform", platform]
+            appended = ["--append"] if place == far else []
+            subprocess.run([*command, *appended, place], stdout=subprocess.DEVNULL, check=True)
+        yield "two"
 
 
-def compare(folder: Path, images: int, builder: Mapping[str, object], runs: int) -> dict[str, Cost]:
+def compare(folder: Path, images: int, builder: str, runs: int) -> dict[str, Cost]:
     """Return the medians of bake and of `bakegen build`."""
     (folder / "manifest").mkdir(parents=True)
     (folder / "templates").mkdir()
@@ -85,15 +85,14 @@ def compare(folder: Path, images: int, builder: Mapping[str, object], runs: int)
             registry=os.environ["BAKEGEN_TEST_REGISTRY"],
             platforms=json.dumps(PLATFORMS),
             numbers=json.dumps([f"v{number}" for number in range(images)]),
-            builders=json.dumps({"bench": builder}),
         )
     )
     log = folder / "log"
     commands = {
-        "bake": ("docker", "buildx", "bake", "--builder", "bench"),
-        "bakegen build": (*BAKEGEN, "build", "--all"),
+        "bake": ("docker", "buildx", "bake", "--builder", builder),
+        "bakegen build": (*BAKEGEN, "build", "--all", "--builder", builder),
     }
-    for command in ((*BAKEGEN, "generate"), (*BAKEGEN, "builder", "create"), *commands.values()):
+    for command in ((*BAKEGEN, "generate"), *commands.values()):
         measure(command, folder, log)
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for _ in range(runs):
@@ -115,7 +114,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bakegen-bench-") as name:
         for number in (1, 2):
             os.environ["BUILDX_CONFIG"] = f"{name}/buildx{number}"
-            with nodes(number) as builder:
+            with builder_of(number) as builder:
                 found = compare(Path(name, str(number)), options.images, builder, options.runs)
             for command, cost in found.items():
                 print(f"{number:>5}  {command:<14} {cost.wall:7.2f} {cost.cpu:7.2f}")
