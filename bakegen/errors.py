@@ -76,6 +76,7 @@ Code = Literal[
     "owned-attribute",
     "parent-cycle",
     "path-conflict",
+    "readme-clash",
     "readme-refused",
     "reserved-name",
     "several-builders",

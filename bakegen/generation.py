@@ -84,6 +84,7 @@ def _with_version(project: Project, images: Sequence[str], version: str) -> tupl
     """Return a project as it is with another VERSION, and the manifests to be rewritten for that."""
     from bakegen.manifest.version import check_version, rewritten, with_version
     from bakegen.project import load_project
+    from bakegen.source.yaml import read_bytes
 
     check_version(version)
     new = rewritten(project.root, project.graph.manifests, images, version)
@@ -91,5 +92,5 @@ def _with_version(project: Project, images: Sequence[str], version: str) -> tupl
         project.root, lambda manifest: with_version(manifest, version) if manifest.image in images else manifest
     )
     return adapted, {
-        path: OutputFile(content) for path, content in new.items() if content != (project.root / path).read_bytes()
+        path: OutputFile(content) for path, content in new.items() if content != read_bytes(project.root, path)
     }

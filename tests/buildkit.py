@@ -108,6 +108,6 @@ def endpoint(host: str, *, tcp: bool = False) -> Iterator[str]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join(10)
-            for process in served:
-                process.kill()  # asked to end, it would wait until nobody speaks
+            for process in served:  # one whose client is gone may wait for its engine, whatever it is told
+                process.kill()
                 process.wait()

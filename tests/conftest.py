@@ -43,7 +43,7 @@ def commands_made_once() -> Iterator[None]:
 def no_pauses() -> Iterator[None]:
     """Ask registries again at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bakegen.registries.answers.PAUSES", (0.0, 0.0, 0.0))
+        patch.setattr("bakegen.registries.login_outcome.PAUSES", (0.0, 0.0, 0.0))
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -24,6 +25,9 @@ def files_of(page: Path) -> dict[str, str]:
     }
 
 
+_BUILDS = re.compile(r"buildx bake|bakegen (build|test)\b")  # what pushes, or looks at what was pushed
+
+
 class Machine:
     """A project of a page's files, generated, and a shell in it whose pushes go to a corner of the test registry."""
 
@@ -40,19 +44,16 @@ class Machine:
         programs.mkdir()
         (programs / "bakegen").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bakegen "$@"\n')
         (programs / "bakegen").chmod(0o755)
-        self.environment = {
-            **os.environ,
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "BAKEGEN_REGISTRY": f"{registry}/{self.place}",
-            "BAKEGEN_PLATFORMS": "linux/amd64",
-        }
+        self.environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+        self.of_builds = {"BAKEGEN_REGISTRY": f"{registry}/{self.place}", "BAKEGEN_PLATFORMS": "linux/amd64"}
 
     def bash(self, script: str, environment: Mapping[str, str] | None = None) -> str:
         """Run a script as GitHub does; return what it printed on both streams."""
+        narrowed = self.of_builds if _BUILDS.search(script) else {}
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c", script],
             cwd=self.root,
-            env={**self.environment, **(environment or {})},
+            env={**self.environment, **narrowed, **(environment or {})},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -66,7 +67,7 @@ class Machine:
         done = subprocess.run(
             ["docker", "buildx", "bake", *words, "--print"],
             cwd=self.root,
-            env=self.environment,
+            env={**self.environment, **self.of_builds},
             text=True,
             capture_output=True,
             check=False,

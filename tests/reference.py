@@ -22,16 +22,17 @@ MARK = (
 _TYPES = {
     "object": "mapping",
     "array": "list",
-    "string": "text",
-    "integer": "whole number",
-    "boolean": "`true` or `false`",
-    "null": "nothing",
+    "string": "string",
+    "integer": "integer",
+    "boolean": "boolean",
+    "null": "null",
 }
 _PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./*=() +@'-]|:(?=\S))*(?<! )")  # what YAML reads as itself, unquoted
 _WORDS = frozenset("true false null yes no on off y n".split())
 _KINDS = {
     "tag": "a tag",
-    "entry": "a text",
+    "entry": "an entry",
+    "dockerfile": "an existing Dockerfile",
     "variable": "a variable",
     "registry": "a registry",
     "builder": "a builder",
@@ -95,16 +96,16 @@ def reference() -> str:
     settings = {key: part for key, part in top.items() if part == release.get(key)}
     parts = [
         "## Keys of a manifest",
-        "These stand at the top of the manifest only. The settings of the next chapter may stand there, too.",
+        "These keys belong at the top of a manifest. The [settings](#settings) below are allowed there, too.",
         *(_section(key, part, required=key in schema["required"]) for key, part in top.items() if key not in settings),
         "## Settings",
-        "These may stand at the top of the manifest, for all releases, and in a release: see [how settings combine](#how-settings-combine).",
+        "These keys are allowed at the top of a manifest, for all releases, and in a release. See [how settings combine](#how-settings-combine).",
         *(_section(key, part) for key, part in settings.items()),
         "## Keys of a release",
-        "A release has the settings above, and these.",
+        "A release takes the settings above, and these keys.",
         *(_section(key, part, of="of a release") for key, part in release.items() if key not in settings),
-        "## Platforms",
-        "These are known. Other spellings, such as `linux/aarch64`, are errors that name the right one.",
+        "## Known platforms",
+        "bakegen accepts these platforms. Other spellings, such as `linux/aarch64`, are errors that suggest the right one.",
         ", ".join(f"`{platform}`" for platform in KNOWN) + ".",
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -119,13 +120,13 @@ def _section(key: str, part: Schema, *, required: bool = False, of: str = "") ->
     if "default" in schema:
         lines.append(f"- Default: `{to_yaml(schema['default'])}`.")
     if "pattern" in schema:
-        lines.append(f"- Must match `{schema['pattern']}`.")
+        lines.append(f"- Matches `{schema['pattern']}`.")
     names = schema.get("propertyNames", {}).get("pattern")
     if names:
-        lines.append(f"- Names must match `{names}`.")
+        lines.append(f"- Names match `{names}`.")
     lines.append("")
     if key != "releases":
-        lines += _keys(schema)
+        lines += _keys("parent" if key == "from" else key, schema)
     for example in schema["examples"]:
         lines += ["```yaml", example_of(key, example), "```", ""]
     if key == "bake":
@@ -153,7 +154,7 @@ def _plural(schema: Schema) -> str:
     if "type" not in schema:
         return "anything"
     kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-    plural = {"object": "mappings", "array": "lists", "string": "texts", "integer": "whole numbers"}
+    plural = {"object": "mappings", "array": "lists", "string": "strings", "integer": "integers", "boolean": "booleans"}
     return _either([plural.get(kind, _TYPES[kind]) for kind in kinds])
 
 
@@ -161,9 +162,9 @@ def _either(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _keys(schema: Schema) -> Iterator[str]:
+def _keys(kind: str, schema: Schema) -> Iterator[str]:
     """Yield a table for each kind of mapping with fixed keys that a value holds (releases have their own chapter)."""
-    for name, part in _mappings(schema, "parent"):
+    for name, part in _mappings(schema, kind):
         yield from (f"Keys of {_KINDS[name]}:", "", "| key | type | default | |", "|---|---|---|---|")
         for key, item in part["properties"].items():
             inner = resolved(item)
@@ -186,9 +187,9 @@ def _mappings(schema: Schema, name: str) -> Iterator[tuple[str, Schema]]:
 
 def _attributes() -> list[str]:
     """Return the table of the attributes that `bake:` takes."""
-    lines = ["Attributes that it takes, and the oldest buildx that knows them:", ""]
+    lines = ["Attributes, and the oldest buildx version that supports them:", ""]
     lines += ["| attribute | type | buildx |", "|---|---|---|"]
-    kinds = {"text": "text", "flag": "`true` or `false`", "list": "list of texts", "map": "mapping of names to texts"}
+    kinds = {"text": "string", "flag": "boolean", "list": "list of strings", "map": "mapping of names to strings"}
     for name, attribute in ATTRIBUTES.items():
         if not attribute.key:
             lines.append(f"| `{name}` | {kinds[attribute.kind]} | {'.'.join(map(str, attribute.since))} |")

@@ -33,8 +33,13 @@ class GuardedRegistry:
 
 
 @contextmanager
-def guarded(folder: Path, *, tls: bool = False, users: Sequence[str] = (USER,)) -> Iterator[GuardedRegistry]:
-    """Run a real registry that wants a login, on a free port, with its files in `folder`; cert.pem and key.pem for TLS."""
+def guarded(
+    folder: Path, *, tls: bool = False, users: Sequence[str] = (USER,), address: str = "127.0.0.1"
+) -> Iterator[GuardedRegistry]:
+    """Run a real registry that wants a login, on a free port, with its files in `folder`; cert.pem and key.pem for TLS.
+
+    It is called localhost, unless it has another address.
+    """
     program = shutil.which("docker-registry")
     assert program, 'no docker-registry: eval "$(.ci/engine env)"'
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -44,7 +49,7 @@ def guarded(folder: Path, *, tls: bool = False, users: Sequence[str] = (USER,)) 
     (folder / "config.yml").write_text(
         "version: 0.1\nlog: {level: warn}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
-        f'http: {{addr: "127.0.0.1:{port}", secret: test{certificate}}}\n'
+        f'http: {{addr: "{address}:{port}", secret: test{certificate}}}\n'
         f"auth: {{htpasswd: {{realm: test, path: {folder / 'htpasswd'}}}}}\n"
     )
     with (
@@ -52,9 +57,9 @@ def guarded(folder: Path, *, tls: bool = False, users: Sequence[str] = (USER,)) 
         subprocess.Popen([program, "serve", "config.yml"], cwd=folder, stdout=log, stderr=log) as process,
     ):
         try:
-            wait_for(lambda: process.poll() is not None or _listens(port))
+            wait_for(lambda: process.poll() is not None or _listens(address, port))
             assert process.poll() is None, (folder / "log").read_text()
-            yield GuardedRegistry(f"localhost:{port}")
+            yield GuardedRegistry(f"{'localhost' if address == '127.0.0.1' else address}:{port}")
         finally:
             process.terminate()
 
@@ -67,9 +72,22 @@ def free_port() -> int:
         return port
 
 
-def _listens(port: int) -> bool:
+def _listens(address: str, port: int) -> bool:
     with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+        return client.connect_ex((address, port)) == 0
+
+
+def own_address() -> str:
+    """An address of this machine in its network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        try:
+            sender.connect(("198.51.100.1", 9))  # nothing is sent
+        except OSError:
+            pytest.skip("this machine is in no network")
+        address: str = sender.getsockname()[0]
+    if address.startswith("127."):
+        pytest.skip("this machine is in no network")
+    return address
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:

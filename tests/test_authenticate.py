@@ -165,8 +165,9 @@ def test_a_busy_registry_is_asked_again_and_a_refusal_is_not(
     assert (len(server.requests) > 2) == (result == "failing" or code == 0)
 
 
-def test_registries_are_asked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+@engine
+def test_registries_are_asked_at_once(tmp_path: Path, docker_config: Path) -> None:
+    assert docker_config
     both = threading.Barrier(2, timeout=60)
 
     def answer(_: Request) -> Reply:
@@ -194,12 +195,13 @@ def test_no_engine_is_needed_where_there_is_tls(
         monkeypatch.setenv("DOCKER_HOST", f"unix://{forbidden}")
         untrusted = without_rights(root, "authenticate")
         assert untrusted.returncode == 1
-        assert "certificate" in untrusted.stderr
-        assert "[unreachable-registry]" in untrusted.stderr
-        # The engine takes any certificate of this machine, so a push needs no more than a login.
-        assert "[no-login]" in run(root, ["authenticate", "--check"]).stderr
+        assert "certificate signed by unknown authority [unreachable-registry]" in untrusted.stderr
+        assert f"help: trust it: put the certificate of its authority into /etc/docker/certs.d/{secure.host}" in (
+            untrusted.stderr
+        )
 
         monkeypatch.setenv("SSL_CERT_FILE", str(folder / "cert.pem"))
+        assert "[no-login]" in without_rights(root, "authenticate", "--check").stderr
         done = without_rights(root, "authenticate")
         assert done.returncode == 0, done.stderr
         assert stored_password(docker_config, secure.host) == f"{USER}:{PASSWORD}"
@@ -240,7 +242,7 @@ def test_a_login_that_cannot_be_kept_is_told(project: Path, docker_config: Path)
     say_who(project)
     (docker_config / "config.json").write_text('{"credsStore": "lost"}')
     outcome = run(project, ["authenticate"])
-    assert "docker keeps its logins by docker-credential-lost" in outcome.stderr
+    assert "credential helper docker-credential-lost not found on PATH" in outcome.stderr
     assert "[missing-helper]" in outcome.stderr
 
     (docker_config / "config.json").unlink()
@@ -261,7 +263,7 @@ def test_a_configuration_that_is_broken_is_not_overwritten(project: Path, docker
     outcome = run(project, ["authenticate"])
 
     assert outcome.code == 1
-    assert "it is no JSON [docker-config]" in outcome.stderr
+    assert "not valid JSON [docker-config]" in outcome.stderr
     assert (docker_config / "config.json").read_text() == broken
 
 

@@ -3,12 +3,13 @@
 A step is a shell script, or an action. Scripts run by bash in the page's project, against a real engine and registry;
 `docker/bake-action` becomes the command line that it makes of its inputs, with `--print`. What only a CI system's own
 machine can do (install bakegen, start a builder) is listed in `ELSEWHERE` and left out. The registry that `bakegen
-authenticate` and `bakegen doctor` see is that of tests/world.py; what is pushed goes to the test registry.
+authenticate` sees is that of tests/world.py; what is pushed goes to the test registry.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
@@ -109,6 +110,13 @@ def bake_words(inputs: Mapping[str, Any]) -> list[str]:
     return [*words, *re.split(r"[,\n]", inputs["targets"])]
 
 
+# The engine has no way to the world. `doctor` is about the engine, so it looks at a registry that is here.
+OWN = {
+    "bakegen authenticate": NO_ENGINE,
+    "bakegen doctor": {"BAKEGEN_REGISTRY": os.environ.get("BAKEGEN_TEST_REGISTRY", "")},
+}
+
+
 def play(machine: Machine, job: Tree, known: Mapping[str, Any]) -> tuple[dict[str, Any], list[set[str]]]:
     """Run the steps of a job; return what it puts out, and the targets of each run of bake-action."""
     context = {**known, "github.actor": USER, "secrets.GITHUB_TOKEN": PASSWORD, "vars.BAKEGEN": "bakegen"}
@@ -124,7 +132,7 @@ def play(machine: Machine, job: Tree, known: Mapping[str, Any]) -> tuple[dict[st
             continue
         output = machine.root.parent / f"output-{number}"
         output.touch()
-        own = NO_ENGINE if step["run"].startswith("bakegen authenticate") else {}
+        own = next((more for start, more in OWN.items() if step["run"].startswith(start)), {})
         machine.bash(step["run"], {"GITHUB_OUTPUT": str(output), **own, **resolved(step.get("env", {}), context)})
         for name, value in outputs_in(output.read_text()).items():
             context[f"steps.{step['id']}.outputs.{name}"] = value
@@ -197,7 +205,7 @@ def test_a_job_logs_in_looks_around_pushes_and_tests(online: Machine) -> None:
 
     assert online.pushed("app") == {"1.0-debian12", "1.0-debian13"}
     assert '"ghcr.io"' in Path(online.environment["DOCKER_CONFIG"], "config.json").read_text()
-    assert "logged in" in online.bash("bakegen authenticate --check")
+    assert "logged in" in online.bash("bakegen authenticate --check", NO_ENGINE)
     assert list(cases_in(report).values()) == [True, True]
 
     (online.root / "templates" / "Dockerfile.j2").write_text("FROM {{ parent }}\nRUN echo other > /made\n")

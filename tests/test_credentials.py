@@ -26,17 +26,17 @@ from registries import (
 
 import bakegen
 from bakegen.errors import BakegenError
-from bakegen.registries import answers
 from bakegen.registries.credentials import Credentials, find_credentials
-from bakegen.registries.environment import Environment, read_environment
-from bakegen.registries.logins import Login, logins
+from bakegen.registries.destinations import Destination, find_destinations
+from bakegen.registries.env_file import Environment, read_environment
+from bakegen.registries.login_outcome import PAUSES
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 
-def login_of(root: Path, registry: str) -> Login:
-    [login] = logins(bakegen.load(make(root, registry)))
-    return login
+def destination(root: Path, registry: str) -> Destination:
+    [found] = find_destinations(bakegen.load(make(root, registry)), {})
+    return found
 
 
 # --- .env ---
@@ -110,7 +110,7 @@ def test_a_password_of_which_docker_would_leave_nothing_is_none(blank: str, tmp_
     environment = Environment({"REGISTRY_USER": "ann", "REGISTRY_PASSWORD": blank}, {})
 
     with pytest.raises(BakegenError, match="REGISTRY_PASSWORD is empty") as caught:
-        find_credentials(login_of(tmp_path, "localhost:1/app"), environment, tmp_path)
+        find_credentials(destination(tmp_path, "localhost:1/app"), environment, tmp_path)
 
     assert code_of(caught) == "no-credentials"
 
@@ -155,7 +155,7 @@ def test_google_tells_the_user_from_the_password(
 ) -> None:
     (tmp_path / "key.json").write_text(KEY)
 
-    found = find_credentials(login_of(tmp_path, "eu.gcr.io/acme/app"), Environment(values, {}), tmp_path)
+    found = find_credentials(destination(tmp_path, "eu.gcr.io/acme/app"), Environment(values, {}), tmp_path)
 
     assert found == Credentials(user, password)
     assert password not in repr(found)
@@ -177,7 +177,7 @@ def test_google_says_what_is_missing(values: Mapping[str, str], message: str, tm
     (tmp_path / "user.json").write_text(USER_KEY)
 
     with pytest.raises(BakegenError, match=re.escape(message)) as caught:
-        find_credentials(login_of(tmp_path, "eu.gcr.io/acme/app"), Environment(values, {}), tmp_path)
+        find_credentials(destination(tmp_path, "eu.gcr.io/acme/app"), Environment(values, {}), tmp_path)
 
     assert code_of(caught) == "no-credentials"
     assert "swordfish" not in str(caught.value)
@@ -227,7 +227,7 @@ def test_aws_gives_the_password(
         monkeypatch.setenv(name, value)
     environment = Environment(os.environ, keys if where == "file" else {"AWS_ACCESS_KEY_ID": "AKIAOTHER"})
 
-    found = find_credentials(login_of(tmp_path, f"{host}/app"), environment, tmp_path)
+    found = find_credentials(destination(tmp_path, f"{host}/app"), environment, tmp_path)
 
     assert found == Credentials("AWS", "pass:word")
     assert len(server.requests) == 3
@@ -239,16 +239,16 @@ def test_aws_gives_the_password(
 
 
 def test_a_manifest_may_name_a_variable_for_aws_too(tmp_path: Path) -> None:
-    login = login_of(tmp_path, f"{{repository: {ECR}/app, password: ECR_PASSWORD}}")
+    registry = destination(tmp_path, f"{{repository: {ECR}/app, password: ECR_PASSWORD}}")
 
-    assert find_credentials(login, Environment({"ECR_PASSWORD": "x"}, {}), tmp_path) == Credentials("AWS", "x")
+    assert find_credentials(registry, Environment({"ECR_PASSWORD": "x"}, {}), tmp_path) == Credentials("AWS", "x")
 
 
 @pytest.mark.parametrize(
     ("reply", "asked", "code", "message"),
     [
         (DENIED, 1, "login-failed", "AccessDeniedException"),
-        (FAILED, 1 + len(answers.PAUSES), "failing-registry", "ServerException"),
+        (FAILED, 1 + len(PAUSES), "failing-registry", "ServerException"),
         (None, 0, "unreachable-registry", "Could not connect"),
     ],
 )
@@ -267,7 +267,7 @@ def test_what_aws_refuses_is_told(
     keys = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "swordfish"}
 
     with pytest.raises(BakegenError, match=message) as caught:
-        find_credentials(login_of(tmp_path, f"{ECR}/app"), Environment(os.environ, keys), tmp_path)
+        find_credentials(destination(tmp_path, f"{ECR}/app"), Environment(os.environ, keys), tmp_path)
 
     assert code_of(caught) == code
     assert len(server.requests) == asked
@@ -276,14 +276,14 @@ def test_what_aws_refuses_is_told(
 
 def test_what_aws_needs_is_told(aws: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aws(FAILED)
-    login = login_of(tmp_path, f"{ECR}/app")
+    registry = destination(tmp_path, f"{ECR}/app")
     with pytest.raises(BakegenError, match="Unable to locate credentials") as caught:
-        find_credentials(login, Environment(os.environ, {}), tmp_path)
+        find_credentials(registry, Environment(os.environ, {}), tmp_path)
     assert code_of(caught) == "no-credentials"
 
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(BakegenError, match="nobody") as caught:
-        find_credentials(login, Environment(os.environ, {}), tmp_path)
+        find_credentials(registry, Environment(os.environ, {}), tmp_path)
     assert code_of(caught) == "no-credentials"
 
     monkeypatch.setitem(sys.modules, "boto3", None)

@@ -186,6 +186,38 @@ def test_commands_and_files_of_a_document_are_real(document: Path, tmp_path: Pat
     expect_same(written, real)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [file for file in DOCUMENTS if file.name not in {"ci.md", "migrating-from-manager.md"}],  # they have own tests
+    ids=lambda file: file.name,
+)
+def test_every_manifest_that_is_shown_is_read_by_a_command(document: Path) -> None:
+    unread: dict[str, int] = {}
+    for block in blocks(document.read_text()):
+        kind, _, path = ("", "", "") if isinstance(block, str) else block.mark.partition(": ")
+        if isinstance(block, str):
+            assert not unread or block != "new project", unread
+        elif kind == "file" and path.startswith("manifest/"):
+            assert path not in unread, unread
+            unread[path] = block.start
+        elif kind == "output" or block.language == "console":
+            unread = {}
+
+    assert not unread
+
+
+def test_each_example_of_the_manifest_page_has_at_most_ten_lines() -> None:
+    text = (ROOT / "docs" / "manifest.md").read_text().partition(reference.MARK)[0]
+    sizes = {
+        block.start: len(block.lines)
+        for block in blocks(text)
+        if isinstance(block, Block) and block.mark.startswith("file: manifest/")
+    }
+
+    assert len(sizes) > 30
+    assert {start: size for start, size in sizes.items() if size > 10} == {}
+
+
 def test_the_reference_is_made_from_the_schema(update_golden: bool) -> None:
     file = ROOT / "docs" / "manifest.md"
     introduction, mark, written = file.read_text().partition(f"{reference.MARK}\n")

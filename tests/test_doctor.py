@@ -13,28 +13,36 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from buildkit import endpoint
+from engines import only_root, own_engine
 from harness import run, tree
-from registries import GuardedRegistry, free_port, wait_for
+from registries import GuardedRegistry, encoded, free_port, own_address, wait_for
 from test_console import on_terminal
 
+from bakegen.commands.doctor import table_of
 from bakegen.docker.buildx import Buildx
-from bakegen.docker.inspect import Builder, Node, node_for, read_builder, way_of
+from bakegen.docker.inspect import Builder, Node, builds_how, choose_nodes, needed_nodes, read_builder
 from bakegen.docker.process import Reply, asking
-from bakegen.doctor.facts import Asked, Docker, Engine, Facts, Failure, Needs, Site
-from bakegen.doctor.findings import Finding, judge
+from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, ProjectFacts, Unanswered
+from bakegen.doctor.finding import Finding
+from bakegen.doctor.findings import judge
+from bakegen.errors import Code, Problem
 from bakegen.output.compare import Changes
 from bakegen.output.lock import lock
-from bakegen.registries.answers import Answer, Result
+from bakegen.registries.authenticate import RegistryState
+from bakegen.registries.destinations import Destination
+from bakegen.registries.login_outcome import LoginOutcome, LoginResult, problem_of
+from bakegen.spec.registry_kinds import LoginVariables, kind_of
 
 engine = pytest.mark.engine
 RECORDED = Path(__file__).parent / "data" / "inspect"  # what `docker buildx inspect` of that version printed
 AMD64 = ("linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/amd64/v4")
+FARM = {"farm0": ["linux/amd64"], "arm": ["linux/arm64"]}  # what the recorded farm's settings give its nodes
 BINFMT = "docker run --privileged --rm tonistiigi/binfmt --install"
 
 
@@ -74,12 +82,22 @@ def test_other_builders_are_read() -> None:
     assert [node.endpoint for node in recorded("remote").nodes] == ["tcp://far.example.com:1234"]
 
 
-def node(name: str, *platforms: str, own: str = "", claimed: Sequence[str] = (), status: str = "running") -> Node:
-    return Node(name=name, endpoint=name, status=status, platforms=platforms, claimed=tuple(claimed), own=own)
+def honest(name: str, **given: Sequence[str]) -> Builder:
+    """A recorded builder with what its nodes offer; `given` are the platforms that its settings give them."""
+    builder = recorded(name)
+    nodes = (
+        replace(node, claimed=tuple(given.get(node.name, ())), platforms=node.platforms if node.runs else ())
+        for node in builder.nodes
+    )
+    return replace(builder, nodes=tuple(nodes))
+
+
+def node(name: str, *platforms: str, own: str = "", given: Sequence[str] = (), status: str = "running") -> Node:
+    return Node(name=name, endpoint=name, status=status, platforms=platforms, claimed=tuple(given), own=own)
 
 
 @pytest.mark.parametrize(
-    ("platform", "own", "way"),
+    ("platform", "own", "how"),
     [
         ("linux/amd64", "linux/amd64", "native"),
         ("linux/amd64/v3", "linux/amd64", "native"),
@@ -92,61 +110,62 @@ def node(name: str, *platforms: str, own: str = "", claimed: Sequence[str] = (),
         ("linux/amd64", "", "unknown"),
     ],
 )
-def test_a_machine_runs_what_is_of_its_kind(platform: str, own: str, way: str) -> None:
-    assert way_of(node("a", platform, own=own), platform) == way
-
-
-def test_settings_say_nothing_of_how_a_node_builds() -> None:
-    given = node("a", "linux/arm64", "linux/amd64", own="linux/amd64", claimed=["linux/arm64", "linux/amd64"])
-
-    assert (way_of(given, "linux/arm64"), way_of(given, "linux/amd64")) == ("unknown", "native")
+def test_a_machine_runs_what_is_of_its_kind(platform: str, own: str, how: str) -> None:
+    assert builds_how(node("a", platform, own=own), platform) == how
 
 
 def test_the_node_is_the_one_that_buildx_takes() -> None:
-    first = node("first", "linux/amd64", "linux/arm64", own="linux/amd64")
-    asleep = node("asleep", "linux/s390x", status="inactive")
-    given = node("given", "linux/arm64", claimed=["linux/arm64"])
+    first = node("first", "linux/amd64", "linux/arm64")
+    asleep = node("asleep", status="inactive")
+    given = node("given", given=["linux/arm64"])
     arm = node("arm", "linux/arm/v7", "linux/arm/v6")
 
-    def chosen(platform: str, *nodes: Node) -> str:
-        found = node_for(nodes, platform)
-        return found.name if found else ""
+    def chosen(platforms: str, *nodes: Node) -> list[str]:
+        return [found.name if found else "" for found in choose_nodes(nodes, platforms.split()).values()]
 
-    assert chosen("linux/arm64", first, given) == "given"
-    assert chosen("linux/arm64", first, replace(given, claimed=())) == "first"
-    assert chosen("linux/amd64", given, first) == "first"
-    assert chosen("linux/arm/v5", first, arm) == "arm"
-    assert chosen("linux/arm/v7", replace(arm, platforms=("linux/arm/v6",))) == ""
-    assert chosen("linux/s390x", first, asleep) == ""
+    assert chosen("linux/arm64", first, given) == ["given"]
+    assert chosen("linux/arm64 linux/amd64", first, given) == ["first", "first"]  # amd64 is given to none
+    both = replace(given, claimed=("linux/arm64", "linux/amd64"))
+    assert chosen("linux/arm64 linux/amd64", first, both) == ["given", "given"]
+    assert chosen("linux/arm64", first, replace(given, claimed=())) == ["first"]
+    assert chosen("linux/amd64", given, first) == ["first"]
+    assert chosen("linux/arm/v5", first, arm) == ["arm"]
+    assert chosen("linux/arm/v6", node("v7", "linux/arm/v7"), arm) == ["arm"]
+    assert chosen("linux/arm/v7", replace(arm, platforms=("linux/arm/v6",))) == [""]
+    assert chosen("linux/s390x", first, asleep) == [""]
+    assert needed_nodes([first, both], ["linux/arm64"]) == [both]
+    assert needed_nodes([first, both], ["linux/arm64", "linux/s390x"]) == [first, both]
 
 
 # --- findings ---
 
-ENGINE = Engine(version="28.5.2", several=True, folder="/var/lib/docker", free=50 * 10**9)
-DOCKER = Docker(version="28.5.2", plugins={"buildx": "0.29.1"}, address="unix:///var/run/docker.sock", engine=ENGINE)
-NEEDS = Needs(manifests=1, targets=3, buildx=(0, 13), readmes=False)
+ENGINE = EngineFacts(version="28.5.2", several=True, folder="/var/lib/docker", free=50 * 10**9)
+DOCKER = DockerFacts(
+    version="28.5.2", plugins={"buildx": "0.29.1"}, address="unix:///var/run/docker.sock", engine=ENGINE
+)
+PROJECT = ProjectFacts(manifests=1, targets=3, buildx=(0, 13), readmes=False)
 LOCAL = Builder(
     name="default",
     driver="docker",
     nodes=(replace(node("default", *AMD64, "linux/arm64", own="linux/amd64"), endpoint="default"),),
 )
-SITE = Site(platforms=("linux/amd64", "linux/arm64"), several=True, told=LOCAL)
+USE = BuilderUse(platforms=("linux/amd64", "linux/arm64"), several=True, builder=LOCAL)
 WELL = Facts(
     system="linux",
     settings=frozenset(),
     bakegen="bakegen",
     docker=DOCKER,
     buildx=Buildx(("docker", "buildx"), (0, 29), "0.29.1"),
-    sites=(SITE,),
-    needs=NEEDS,
+    uses=(USE,),
+    project=PROJECT,
     registries=(),
     outputs=Changes(unchanged=("docker-bake.hcl",)),
 )
 
 
-def on(told: Builder | Failure | None, **more: Any) -> tuple[Site, ...]:
-    """One builder, of which that is told."""
-    return (replace(SITE, told=told, **more),)
+def on(builder: Builder | Unanswered | None, **more: Any) -> tuple[BuilderUse, ...]:
+    """One builder, of which that is known."""
+    return (replace(USE, builder=builder, **more),)
 
 
 def finding(facts: Facts, check: str) -> Finding:
@@ -159,8 +178,19 @@ def state_and_fix(facts: Facts, check: str) -> tuple[str, str]:
     return found.state, found.fix
 
 
+def checked(result: LoginResult | Literal["failed"], reason: str = "", code: Code | None = None) -> RegistryState:
+    """What came of checking the login to quay.io."""
+    at = Destination(
+        host="quay.io", kind=kind_of("quay.io"), variables=LoginVariables("A", "B"), repositories=(), declared=None
+    )
+    if result == "failed":
+        return RegistryState(at, "", result, "", (Problem(code=code or "login-failed", message="oh"),))
+    problem = problem_of(at, "ann", LoginOutcome(result, reason), stored=True)
+    return RegistryState(at, "", result, reason, (problem,) if problem else ())
+
+
 def without_engine(said: str = "Cannot connect", **more: Any) -> Facts:
-    return replace(WELL, docker=replace(DOCKER, engine=Failure(said), **more), sites=on(recorded("no-engine")))
+    return replace(WELL, docker=replace(DOCKER, engine=Unanswered(said), **more), uses=on(honest("no-engine")))
 
 
 def test_all_is_well() -> None:
@@ -178,24 +208,24 @@ def test_all_is_well() -> None:
 
 
 SOME_FACTS = {
-    "no docker": replace(WELL, docker=None, buildx=None, sites=on(None)),
-    "broken docker": replace(WELL, docker=Failure("exec format error"), buildx=None, sites=on(None)),
+    "no docker": replace(WELL, docker=None, buildx=None, uses=on(None)),
+    "broken docker": replace(WELL, docker=Unanswered("exec format error"), buildx=None, uses=on(None)),
     "no engine": without_engine(),
     "silent engine": without_engine("no answer within 25 seconds", plugins=None, address=""),
-    "no buildx": replace(WELL, buildx=None, sites=on(None)),
-    "no builder": replace(WELL, sites=on(Failure('no builder "x" found'))),
-    "odd builder": replace(WELL, sites=on(Builder(name="x", driver="docker-container"))),
-    "no emulation": replace(WELL, sites=on(recorded("without-qemu"))),
-    "farm": replace(WELL, sites=on(recorded("lost-node"))),
-    "remote": replace(WELL, sites=on(recorded("remote"))),
-    "no project": replace(WELL, needs=None, sites=(Site(told=LOCAL),), outputs=None),
+    "no buildx": replace(WELL, buildx=None, uses=on(None)),
+    "no builder": replace(WELL, uses=on(Unanswered('no builder "x" found'))),
+    "odd builder": replace(WELL, uses=on(Builder(name="x", driver="docker-container"))),
+    "no emulation": replace(WELL, uses=on(honest("without-qemu"))),
+    "farm": replace(WELL, uses=on(honest("lost-node", **FARM))),
+    "remote": replace(WELL, uses=on(honest("remote"))),
+    "no project": replace(WELL, project=None, uses=(BuilderUse(builder=LOCAL),), outputs=None),
     "broken manifest": replace(
-        WELL, needs=Failure("manifest/app.yml:1:1: oh"), sites=(Site(told=LOCAL),), outputs=None
+        WELL, project=Unanswered("manifest/app.yml:1:1: oh"), uses=(BuilderUse(builder=LOCAL),), outputs=None
     ),
-    "registries": replace(WELL, registries=Failure("they clash")),
-    "no plugins": replace(WELL, docker=replace(DOCKER, plugins=None), sites=on(recorded("without-qemu"))),
+    "registries": replace(WELL, registries=Unanswered("they clash")),
+    "no plugins": replace(WELL, docker=replace(DOCKER, plugins=None), uses=on(honest("without-qemu"))),
     "no image store": replace(WELL, docker=replace(DOCKER, engine=replace(ENGINE, several=False))),
-    "broken logins": replace(WELL, registries=(Asked("quay.io", "https://quay.io/v2/", Failure("no JSON")),)),
+    "broken logins": replace(WELL, registries=(checked("failed", code="docker-config"),)),
     "stale": replace(WELL, outputs=Changes(new=("docker-bake.hcl",))),
 }
 
@@ -205,8 +235,10 @@ SOME_FACTS = {
 @pytest.mark.parametrize("system", ["linux", "darwin"])
 def test_whatever_is_not_well_comes_with_a_fix(name: str, readmes: bool, system: str) -> None:
     facts = replace(SOME_FACTS[name], system=system)
-    needs = replace(facts.needs, readmes=readmes) if isinstance(facts.needs, Needs) else facts.needs
-    found = judge(replace(facts, needs=needs))
+    project = facts.project
+    if isinstance(project, ProjectFacts):
+        project = replace(project, readmes=readmes)
+    found = judge(replace(facts, project=project))
 
     assert any(finding.state != "ok" for finding in found)
     assert all((finding.state == "ok") == (finding.fix == "") for finding in found)
@@ -255,16 +287,16 @@ def test_how_an_engine_is_brought_back_depends_on_where_it_is(
 def test_buildx_is_held_against_what_the_manifests_need(
     version: tuple[int, int], least: tuple[int, int], state: str
 ) -> None:
-    facts = replace(WELL, buildx=Buildx(("buildx",), version, "x"), needs=replace(NEEDS, buildx=least))
+    facts = replace(WELL, buildx=Buildx(("buildx",), version, "x"), project=replace(PROJECT, buildx=least))
 
     assert finding(facts, "buildx").state == state
     assert finding(facts, "platform linux/amd64").state == "ok"  # it can be asked all the same
-    assert finding(replace(facts, needs=None), "buildx").state == ("ok" if version >= (0, 13) else "error")
+    assert finding(replace(facts, project=None), "buildx").state == ("ok" if version >= (0, 13) else "error")
 
 
 def with_builder(driver: str, *nodes: Node, platforms: Sequence[str] = ("linux/arm64",), **more: Any) -> Facts:
     builder = Builder(name="b", driver=driver, nodes=nodes)
-    return replace(WELL, sites=on(builder, platforms=tuple(platforms)), **more)
+    return replace(WELL, uses=on(builder, platforms=tuple(platforms)), **more)
 
 
 @pytest.mark.parametrize(
@@ -306,15 +338,26 @@ def test_one_command_installs_all_emulators() -> None:
 
 
 def test_several_nodes_are_named() -> None:
-    nodes = (node("one", "linux/amd64", own="linux/amd64"), node("two", "linux/arm64", claimed=["linux/arm64"]))
+    nodes = (node("one", "linux/amd64", own="linux/amd64"), node("two", "linux/arm64", given=["linux/arm64"]))
     facts = with_builder("docker-container", *nodes, platforms=["linux/amd64", "linux/arm64"])
 
     assert finding(facts, "platform linux/amd64").found == "native on one"
-    assert finding(facts, "platform linux/arm64").found == "offered; native or emulated is not known on two"
+    assert finding(facts, "platform linux/arm64").found == "native or emulated on two"
+
+
+def test_a_platform_that_is_given_to_a_node_is_not_one_that_it_offers() -> None:
+    given = ["linux/amd64", "linux/s390x", "windows/amd64"]
+    facts = with_builder("docker-container", node("n", "linux/amd64", own="linux/amd64", given=given), platforms=given)
+
+    assert finding(facts, "platform linux/amd64").state == "ok"
+    s390x, windows = finding(facts, "platform linux/s390x"), finding(facts, "platform windows/amd64")
+    assert (s390x.state, s390x.fix.split()[-1]) == ("warning", "s390x")
+    assert s390x.found == "not offered by n, unless its BuildKit brings an emulator"
+    assert (windows.state, windows.found) == ("error", "not at all: it takes a machine of that kind")
 
 
 def test_a_builder_at_rest_is_no_mistake() -> None:
-    facts = with_builder("docker-container", node("n", status="inactive"))
+    facts = with_builder("docker-container", node("n", given=["linux/arm64"], status="inactive"))
 
     assert finding(facts, "builder") == Finding(
         "builder", "ok", "b (docker-container), which starts with the first build"
@@ -323,25 +366,41 @@ def test_a_builder_at_rest_is_no_mistake() -> None:
 
 
 def test_a_lost_node_is_told() -> None:
-    facts = replace(WELL, sites=on(recorded("lost-node")))
+    facts = replace(WELL, uses=on(honest("lost-node", **FARM)))
 
+    leave = "docker buildx create --name farm --leave --node arm"
     assert finding(facts, "builder") == Finding(
-        "builder",
-        "warning",
-        "farm (docker-container): arm at unix:///nowhere/docker.sock does not answer",
-        "docker buildx create --name farm --leave --node arm",
+        "builder", "warning", "farm (docker-container): arm at unix:///nowhere/docker.sock does not answer", leave
     )
-    far = replace(WELL, sites=on(recorded("remote")))
+    arm64 = finding(facts, "platform linux/arm64")
+    assert arm64 == Finding(arm64.check, "error", "not at all: arm builds it, and does not answer", leave)
+    assert state_and_fix(facts, "platform linux/amd64") == ("warning", "docker buildx inspect --bootstrap farm")
+    far = replace(WELL, uses=on(honest("remote")))
     assert state_and_fix(far, "builder") == ("error", "docker buildx use default")
     assert finding(far, "builder").found == "far (remote): far0 at tcp://far.example.com:1234 does not answer"
     chosen = replace(far, settings=frozenset({"BUILDX_BUILDER"}))
     assert state_and_fix(chosen, "builder") == ("error", "unset BUILDX_BUILDER")
 
 
+def test_a_lost_node_hurts_what_is_given_to_no_node() -> None:
+    """Buildx asks all nodes then, also for what another one offers."""
+    here = node("here", *AMD64, "linux/arm64", own="linux/amd64", given=["linux/amd64"])
+    lost = node("lost", status="inactive")
+
+    one = with_builder("remote", here, lost, platforms=["linux/amd64"])
+    both = with_builder("remote", here, lost, platforms=["linux/amd64", "linux/arm64"])
+
+    assert finding(one, "platform linux/amd64") == Finding("platform linux/amd64", "ok", "native on here")
+    assert finding(both, "platform linux/amd64").state == "ok"
+    found = finding(both, "platform linux/arm64")
+    assert found.state == "error"
+    assert found.found == "not at all: lost is asked, as it is given to no node, and does not answer"
+
+
 def test_builders_of_several_images_are_told_apart() -> None:
-    farm = replace(SITE, name="farm", declared=True, told=recorded("lost-node"))
-    gone = replace(SITE, name="gone", declared=True, told=Failure('no builder "gone"'), mismatch="it is not there")
-    facts = replace(WELL, bakegen="bakegen -C there", sites=(SITE, farm, gone))
+    farm = replace(USE, name="farm", declared=True, builder=honest("lost-node", **FARM))
+    gone = replace(USE, name="gone", declared=True, builder=Unanswered('no builder "gone"'), mismatch="it is not there")
+    facts = replace(WELL, bakegen="bakegen -C there", uses=(USE, farm, gone))
 
     checks = [found.check for found in judge(facts) if found.check.startswith(("builder", "platform"))]
     assert checks == [
@@ -353,32 +412,46 @@ def test_builders_of_several_images_are_told_apart() -> None:
     assert finding(facts, "platform linux/arm64 on gone").found == "not known, because of the builder gone"
 
 
+AUTHENTICATE = "bakegen -C there authenticate --registry quay.io"
+
+
 @pytest.mark.parametrize(
     ("result", "state", "fix"),
     [
         ("logged in", "ok", ""),
         ("no login needed", "ok", ""),
-        ("no login", "warning", "bakegen -C there authenticate --registry quay.io"),
-        ("refused", "error", "bakegen -C there authenticate --registry quay.io"),
-        ("failing", "error", "curl --verbose https://quay.io/v2/"),
-        ("unreachable", "error", "curl --verbose https://quay.io/v2/"),
+        ("no login", "warning", AUTHENTICATE),
+        ("refused", "error", AUTHENTICATE),
+        ("failing", "error", "docker login quay.io"),
+        ("unreachable", "error", "docker login quay.io"),
     ],
 )
-def test_what_a_registry_answers_is_judged(result: Result, state: str, fix: str) -> None:
-    asked = Asked("quay.io", "https://quay.io/v2/", Answer(result, "why"))
-    facts = replace(WELL, bakegen="bakegen -C there", registries=(asked,))
+def test_what_a_registry_answers_is_judged(result: LoginResult, state: str, fix: str) -> None:
+    facts = replace(WELL, bakegen="bakegen -C there", registries=(checked(result, "why"),))
 
     assert state_and_fix(facts, "registry quay.io") == (state, fix)
 
 
-def test_no_registry_steers_the_terminal() -> None:
-    asked = Asked("quay.io", "https://quay.io/v2/", Answer("failing", "it asks for a login by \x1b[31mBasic"))
+@pytest.mark.parametrize(("result", "code"), [("unreachable", None), ("failing", None), ("failed", "no-docker")])
+def test_without_an_engine_nobody_knows_why_a_registry_does_not_answer(
+    result: LoginResult | Literal["failed"], code: Code | None
+) -> None:
+    facts = replace(without_engine(), registries=(checked(result, "server gave HTTP", code),))
 
-    assert "by \\x1b[31mBasic" in finding(replace(WELL, registries=(asked,)), "registry quay.io").found
+    assert finding(facts, "registry quay.io").found == "not known, because of the engine"
+    assert finding(facts, "registry quay.io").fix == finding(facts, "engine").fix
+    known = replace(facts, registries=(checked("failed", code="missing-helper"),))
+    assert finding(known, "registry quay.io").state == "error"
+
+
+def test_no_registry_steers_the_terminal() -> None:
+    asked = checked("failing", "it asks for a login by \x1b[31mBasic")
+
+    assert any("by \\x1b[31mBasic" in line for line in table_of(judge(replace(WELL, registries=(asked,)))))
 
 
 def test_the_plugin_matters_only_to_those_who_push_readmes() -> None:
-    wanting = replace(WELL, needs=replace(NEEDS, readmes=True))
+    wanting = replace(WELL, project=replace(PROJECT, readmes=True))
     having = replace(wanting, docker=replace(DOCKER, plugins={"pushrm": "1.9.0"}))
 
     assert "docker-pushrm" not in [found.check for found in judge(WELL)]
@@ -391,13 +464,13 @@ def test_the_plugin_matters_only_to_those_who_push_readmes() -> None:
     ("changes", "found", "fix"),
     [
         (Changes(new=("a", "b", "c"), changed=("docker-bake.hcl",)),
-         "not what the manifests say: docker-bake.hcl, a, b and 1 more", "bakegen generate"),
-        (Changes(new=("a",), edited=("b",)), "not of bakegen's making: b", "bakegen generate --force"),
-        (Changes(stale_records=True), "not what the manifests say: generated/bakegen.sums", "bakegen generate"),
-        (Failure("templates/x:1: oh"), "templates/x:1: oh", "bakegen generate --check"),
+         "out of date: docker-bake.hcl, a, b and 1 more", "bakegen generate"),
+        (Changes(new=("a",), edited=("b",)), "not made by bakegen: b", "bakegen generate --force"),
+        (Changes(stale_records=True), "out of date: generated/bakegen.sums", "bakegen generate"),
+        (Unanswered("templates/x:1: oh"), "templates/x:1: oh", "bakegen generate --check"),
     ],
 )  # fmt: skip
-def test_drift_is_told(changes: Changes | Failure, found: str, fix: str) -> None:
+def test_drift_is_told(changes: Changes | Unanswered, found: str, fix: str) -> None:
     assert finding(replace(WELL, outputs=changes), "generated files") == Finding("generated files", "error", found, fix)
 
 
@@ -492,6 +565,59 @@ def test_a_declared_builder_is_the_one_that_counts(project: Path, docker_config:
 
 @engine
 @pytest.mark.parametrize("which", ["oldest", "newest"])
+def test_what_settings_give_to_nodes_is_not_taken_for_what_they_offer(
+    project: Path, registry: str, which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    assert registry
+    manifest = project / "manifest" / "app.yml"
+    manifest.write_text(
+        re.sub("platforms: .*", "platforms: [linux/amd64, linux/arm64, linux/s390x]", manifest.read_text())
+    )
+    assert run(project, ["generate"]).code == 0
+    environment = {
+        "DOCKER_CONFIG": config_with(request.getfixturevalue(f"{which}_buildx"), tmp_path / "config"),
+        "BUILDX_CONFIG": str(tmp_path / "buildx"),
+        "BUILDX_BUILDER": "farm",
+    }
+
+    def create(*words: str) -> None:
+        command = ["docker", "buildx", "create", "--name", "farm", "--driver", "remote", *words]
+        subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=True)
+
+    with endpoint(os.environ["DOCKER_HOST"]) as address:
+        create("--node", "here", "--platform", "linux/amd64,linux/s390x", address)
+        create("--append", "--node", "gone", "--platform", "linux/arm64", f"unix://{tmp_path}/nothing.sock")
+        before = tree(tmp_path / "buildx", "instances")
+        code, rows = doctor(project, **environment)
+
+    assert (code, rows["builder"]["state"]) == (1, "warning")
+    assert (rows["platform linux/amd64"]["state"], rows["platform linux/amd64"]["found"]) == (
+        "ok",
+        "native or emulated on here",
+    )
+    assert rows["platform linux/arm64"]["found"] == "not at all: gone builds it, and does not answer"
+    assert rows["platform linux/s390x"]["found"] == "not offered by here, unless its BuildKit brings an emulator"
+    assert [rows[f"platform linux/{arch}"]["state"] for arch in ("arm64", "s390x")] == ["error", "warning"]
+    assert tree(tmp_path / "buildx", "instances") == before
+
+
+@engine
+def test_relative_folders_of_docker_and_buildx_are_found(project: Path, registry: str, newest_buildx: Path) -> None:
+    config_with(newest_buildx, project / "own-docker")
+    relative = {"DOCKER_CONFIG": "own-docker", "BUILDX_CONFIG": "own-buildx"}
+    command = ["docker", "buildx", "create", "--name", "farm", "--use", "--platform", "linux/s390x"]
+    subprocess.run(command, cwd=project, env={**os.environ, **relative}, capture_output=True, check=True)
+    logins = {"auths": {registry: {"auth": encoded("ann:any")}}}
+    (project / "own-docker" / "config.json").write_text(json.dumps(logins))
+
+    rows = doctor(project, **relative)[1]
+
+    assert rows["builder"]["found"] == "farm (docker-container), which starts with the first build"
+    assert rows[f"registry {registry}"]["found"] == "logged in"
+
+
+@engine
+@pytest.mark.parametrize("which", ["oldest", "newest"])
 def test_all_is_well_on_the_engine(
     project: Path, registry: str, which: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -516,7 +642,7 @@ def test_all_is_well_on_the_engine(
     for arch in ("amd64", "arm64", "ppc64le"):
         assert rows[f"platform linux/{arch}"]["found"] == ("native" if arch == said[2] else "emulated")
     assert re.fullmatch(r"\d+\.\d GB free in /.*", rows["disk"]["found"])
-    assert rows[f"registry {registry}"]["found"] == "answers, and wants no login"
+    assert rows[f"registry {registry}"]["found"] == "no login needed"
     assert before == tree(project)
 
 
@@ -527,7 +653,7 @@ def test_without_docker_the_rest_is_still_checked(project: Path) -> None:
     assert rows["docker client"] == {
         "check": "docker client",
         "state": "error",
-        "found": "there is none on PATH",
+        "found": "not found on PATH",
         "fix": "curl -fsSL https://get.docker.com | sudo sh",
     }
     for check in ("engine", "disk", "buildx", "builder", "platform linux/arm64"):
@@ -550,61 +676,11 @@ def test_a_client_without_an_engine(project: Path, registry: str) -> None:
         "platform linux/amd64": "warning",
         "platform linux/arm64": "warning",
         "platform linux/ppc64le": "warning",
-        f"registry {registry}": "ok",
+        f"registry {registry}": "warning",
         "generated files": "ok",
     }
     assert rows["engine"]["found"].startswith("Cannot connect to the Docker daemon at unix:///nowhere/docker.sock")
     assert rows["engine"]["fix"] == "unset DOCKER_HOST"
-
-
-@contextmanager
-def own_engine(*options: str) -> Iterator[str]:
-    """Run a real engine that finds no emulators; yield its address.
-
-    It lives in a user namespace of its own, which since Linux 6.7 can have its own list of binary formats: an empty
-    one. The machine's list stays as it is.
-    """
-    with tempfile.TemporaryDirectory(prefix="engine-") as folder:  # a path short enough for a socket
-        address = f"unix://{folder}/docker.sock"
-        script = (
-            "read -r _ && exec unshare --mount sh -c '"
-            "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc && exec dockerd --config-file /dev/null"
-            f" --data-root {folder}/data --exec-root {folder}/run --pidfile {folder}/pid --host {address}"
-            f" --bridge none --iptables=false --ip6tables=false {' '.join(options)}'"
-        )
-        file = Path(folder, "log")
-        with (
-            file.open("w") as log,
-            subprocess.Popen(
-                ["unshare", "--user", "sh", "-c", script], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
-            ) as process,
-        ):
-            try:
-                space = Path(f"/proc/{process.pid}/ns/user")
-                wait_for(lambda: space.readlink() != Path("/proc/self/ns/user").readlink())
-                for kind in ("uid", "gid"):
-                    Path(f"/proc/{process.pid}/{kind}_map").write_text("0 0 4294967295\n")
-                assert process.stdin
-                process.stdin.write("\n")
-                process.stdin.flush()
-                command = ["docker", "--host", address, "version"]
-                wait_for(
-                    lambda: (
-                        process.poll() is not None
-                        or subprocess.run(command, capture_output=True, check=False).returncode == 0
-                    )
-                )
-                said = file.read_text()
-                if "binfmt_misc" in said and process.poll() is not None:
-                    pytest.skip("this kernel has one list of binary formats for all")
-                assert process.poll() is None, said
-                yield address
-            finally:
-                process.terminate()
-                process.wait(30)
-
-
-only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run an engine")
 
 
 @engine
@@ -644,7 +720,7 @@ def test_an_engine_that_keeps_images_of_one_platform_only(project: Path, registr
         assert doctor(project, DOCKER_HOST=address)[1]["builder"]["state"] == "ok"
 
     assert (rows["builder"]["state"], rows["builder"]["fix"]) == ("error", "docker buildx create --use")
-    assert rows["builder"]["found"].startswith("default (docker): it builds for one platform at a time")
+    assert rows["builder"]["found"].startswith("default (docker): builds one platform at a time")
 
 
 @engine
@@ -663,7 +739,7 @@ def test_an_old_buildx_is_replaced_by_what_the_fix_says(
 
     code, rows = doctor(project, DOCKER_CONFIG=config)
     assert code == 1
-    assert re.fullmatch(r"0\.13\.\S+, and 0\.20 or newer is needed", rows["buildx"]["found"])
+    assert re.fullmatch(r"0\.13\.\S+; 0\.20 or newer is needed", rows["buildx"]["found"])
     assert rows["platform linux/amd64"]["state"] == "ok"
 
     subprocess.run(
@@ -684,7 +760,7 @@ def test_no_buildx_at_all(project: Path, registry: str, tmp_path: Path) -> None:
 
     code, rows = doctor(project, DOCKER_CONFIG=str(tmp_path / "config"))
 
-    assert (code, rows["buildx"]["state"], rows["buildx"]["found"]) == (1, "error", "there is none")
+    assert (code, rows["buildx"]["state"], rows["buildx"]["found"]) == (1, "error", "not found")
     assert (rows["builder"]["state"], rows["builder"]["fix"]) == ("warning", rows["buildx"]["fix"])
     assert rows["engine"]["state"] == "ok"
 
@@ -701,7 +777,7 @@ def test_a_socket_that_may_not_be_used(project: Path, registry: str) -> None:
         code, rows = doctor(project, before=plain, DOCKER_HOST=f"unix://{file}")
 
     assert code == 1
-    assert rows["engine"]["found"] == f"you may not use unix://{file}"
+    assert rows["engine"]["found"] == f"permission denied: unix://{file}"
     assert rows["engine"]["fix"] == 'sudo usermod -aG docker "$USER" && newgrp docker'
     assert (rows["builder"]["state"], rows["builder"]["fix"]) == ("warning", rows["engine"]["fix"])
     assert (rows["docker client"]["state"], rows["generated files"]["state"]) == ("ok", "ok")
@@ -720,17 +796,18 @@ def silent_engine() -> Iterator[str]:
 def test_an_engine_that_hangs_is_not_waited_for(
     project: Path, registry: str, silent_engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bakegen.doctor.gather.PATIENCE", 2)
+    monkeypatch.setattr("bakegen.doctor.collect.PATIENCE", 2)
     monkeypatch.setenv("DOCKER_HOST", silent_engine)
 
     outcome = run(project, ["doctor", "--format", "json"])
 
     rows = {row["check"]: row for row in json.loads(outcome.stdout)}
     assert outcome.code == 1
-    assert (rows["docker client"]["state"], rows[f"registry {registry}"]["state"]) == ("ok", "ok")
+    assert rows["docker client"]["state"] == "ok"
+    assert rows[f"registry {registry}"]["found"] == "not known, because of the engine"
     assert (rows["engine"]["state"], rows["engine"]["found"]) == ("error", "no answer within 2 seconds")
     assert (rows["builder"]["state"], rows["builder"]["fix"]) == ("warning", "unset DOCKER_HOST")
-    assert outcome.stderr.splitlines()[-1] == "1 error, 5 warnings"
+    assert outcome.stderr.splitlines()[-1] == "1 error, 6 warnings"
 
 
 def children(pid: int) -> list[int]:
@@ -763,14 +840,52 @@ def test_an_interrupt_stops_whatever_was_asked(
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in asked), 20)
 
 
-def test_a_registry_that_is_down(tmp_path: Path) -> None:
+@engine
+def test_a_registry_that_is_down(tmp_path: Path, registry: str) -> None:
+    assert registry
     host = f"localhost:{free_port()}"
+    root = make_project(tmp_path / "project", f"{host}/app")
 
-    code, rows = doctor(make_project(tmp_path / "project", f"{host}/app"), PATH="/nowhere")
+    code, rows = doctor(root)
+    without_docker = doctor(root, PATH="/nowhere")[1]
 
     row = rows[f"registry {host}"]
-    assert (code, row["state"], row["found"]) == (1, "error", "does not answer: Connection refused")
-    assert row["fix"] == f"curl --verbose http://{host}/v2/"
+    assert (code, row["state"], row["fix"]) == (1, "error", f"docker login {host}")
+    assert row["found"].startswith(f"{host} is unreachable: dial tcp")
+    assert row["found"].endswith("connect: connection refused")
+    row = without_docker[f"registry {host}"]
+    assert (row["state"], row["found"]) == ("warning", "not known, because of the docker client")
+    assert row["fix"] == without_docker["docker client"]["fix"]
+
+
+@engine
+def test_bakegen_registry_is_the_one_that_is_checked(project: Path, guarded_registry: GuardedRegistry) -> None:
+    rows = doctor(project, BAKEGEN_REGISTRY=f"{guarded_registry.host}/me")[1]
+
+    assert [check for check in rows if check.startswith("registry")] == [f"registry {guarded_registry.host}"]
+    assert rows[f"registry {guarded_registry.host}"]["found"] == f"not logged in to {guarded_registry.host}"
+
+
+@engine
+@only_root
+def test_a_registry_without_tls_that_the_engine_is_told_of_is_well(tmp_path: Path, registry: str) -> None:
+    assert registry
+    host = f"{own_address()}:{free_port()}"
+    root = make_project(tmp_path / "project", f"{host}/app")
+    settings = f"version: 0.1\nstorage: {{inmemory: {{}}}}\nhttp: {{addr: '{host}', secret: test}}\n"
+    (tmp_path / "config.yml").write_text(settings)
+    with subprocess.Popen(
+        ["docker-registry", "serve", "config.yml"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            with own_engine(f"--insecure-registry {host}") as address:
+                told = doctor(root, DOCKER_HOST=address)[1][f"registry {host}"]
+            untold = doctor(root)[1][f"registry {host}"]
+        finally:
+            server.terminate()
+
+    assert (told["state"], told["found"]) == ("ok", "no login needed")
+    assert (untold["state"], untold["found"].partition(":")[0]) == ("error", host.partition(":")[0])
 
 
 @engine
@@ -843,7 +958,7 @@ def test_drift_is_found_and_mended(project: Path) -> None:
     assert doctor(project, PATH="/nowhere")[1]["generated files"]["state"] == "ok"
     bake_file.write_bytes(content + b"# mine\n")
     rows = doctor(project, PATH="/nowhere")[1]
-    assert rows["generated files"]["found"] == "not of bakegen's making: docker-bake.hcl"
+    assert rows["generated files"]["found"] == "not made by bakegen: docker-bake.hcl"
     assert rows["generated files"]["fix"] == "bakegen generate --force"
 
 
@@ -870,7 +985,7 @@ def test_a_terminal_shows_colours_and_how_far_it_is(project: Path) -> None:
     assert "[1/5] generated files" in shown
     lines = shown.rpartition("\x1b[K")[2].splitlines()
     assert lines[0].split() == ["CHECK", "STATE", "FOUND"]
-    assert lines[1].split() == ["docker", "client", "\x1b[31merror\x1b[0m", "there", "is", "none", "on", "PATH"]
+    assert lines[1].split() == ["docker", "client", "\x1b[31merror\x1b[0m", "not", "found", "on", "PATH"]
     assert lines[2].split()[0] == "fix:"
     assert "\x1b[33mwarning\x1b[0m" in lines[3]
     assert "\x1b[32mok\x1b[0m" in "".join(lines)

@@ -50,6 +50,7 @@ COMMANDS = (
     "create-context app",
     "init other",
     "verify --with hcl2",
+    "authenticate",
 )
 
 
@@ -183,7 +184,7 @@ def without_privileges(root: Path, *commands: str) -> subprocess.CompletedProces
 
 @pytest.mark.parametrize(
     "path",
-    [".", "manifest", "manifest/app.yml", "manifest/shared", "manifest/pins", "manifest/pins/tools.yml", "templates", "templates/parts",
+    ["manifest", "manifest/app.yml", "manifest/shared", "manifest/pins", "manifest/pins/tools.yml", "templates", "templates/parts",
      "templates/motd.j2", "scripts", "scripts/start.sh", "generated", "generated/app", "generated/app/Dockerfile", "docker-bake.hcl"],
 )  # fmt: skip
 def test_what_may_not_be_read_is_named(project: Path, path: str) -> None:
@@ -216,7 +217,18 @@ LINKS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize(
-    "path", [*list(FILES)[:-2], "manifest/pins", "templates", "templates/parts", "source", "docker-bake.hcl.j2"]
+    "path",
+    [
+        *list(FILES)[:-2],
+        "manifest/pins",
+        "templates",
+        "templates/parts",
+        "source",
+        "docker-bake.hcl.j2",
+        "docker-bake.hcl",
+        "generated/app/Dockerfile",
+        ".env",
+    ],
 )
 @pytest.mark.parametrize("make", LINKS.values(), ids=LINKS.keys())
 def test_no_command_fails_by_a_bug_of_ours_where_links_lead_nowhere(

@@ -425,7 +425,7 @@ def test_a_look_at_a_new_version_writes_nothing(project: Path, option: str) -> N
 
     assert outcome.code == (1 if option == "--check" else 0)
     assert "+  VERSION: {default: 1.0.1, description: a release} # by hand" in outcome.stdout
-    assert '+  default = "1.0.1"' in outcome.stdout
+    assert '{ default = "1.0.1" }' in outcome.stdout
     assert tree(project) == before
 
 

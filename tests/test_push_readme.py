@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -198,12 +199,73 @@ def test_what_fails_is_told_without_secrets_and_keeps_nothing_else_from_its_turn
     assert outcome.code == 1
     assert [row["readme"] for row in json.loads(outcome.stdout)][:3] == ["failed", "pushed", "failed"]
     assert (
-        "manifest/app.yml:5:5: acme/app took no README: error pushing readme. See below. 401 for *** [readme-refused]"
+        "manifest/app.yml:5:5: cannot push the README to acme/app: error pushing readme. See below. 401 for *** [readme-refused]"
         in outcome.stderr
     )
-    assert f"manifest/app.yml:7:5: {HARBOR} took no README: panic: *** or *** [readme-refused]" in outcome.stderr
-    assert "bakegen authenticate; or set HARBOR_USER and HARBOR_PASSWORD" in outcome.stderr
+    assert (
+        f"manifest/app.yml:7:5: cannot push the README to {HARBOR}: panic: *** or *** [readme-refused]"
+        in outcome.stderr
+    )
+    assert (
+        "set HARBOR_USER and HARBOR_PASSWORD, or log in: bakegen authenticate --registry registry.acme.example"
+        in outcome.stderr
+    )
     assert len(pushrm.calls) == 3
+
+
+@engine
+@pytest.mark.parametrize("helpers", [{}, {"registry.acme.example": "own", "https://index.docker.io/v1/": "own"}])
+def test_what_fails_is_told_at_its_repository_with_what_helps_there(
+    tmp_path: Path, pushrm: Pushrm, docker_config: Path, helpers: dict[str, str]
+) -> None:
+    (docker_config / "config.json").write_text(json.dumps({"credHelpers": helpers}))
+    root = make(
+        tmp_path / "project",
+        MANIFEST.replace(
+            "  - ghcr.io/acme/app\n",
+            "  - {repository: registry.acme.example/team/other, kind: harbor, readme: true}\n",
+        ),
+    )
+    other = "registry.acme.example/team/other"
+    pushrm.answer(**dict.fromkeys((HUB, QUAY, other), "level=error msg=no\n"))
+
+    outcome = run(root, ["push-readme", "app"])
+
+    told = re.findall(r"^(\S+): cannot push .*?\n(?:.*\n)*?  = help: (.*)$", outcome.stderr, re.MULTILINE)
+    by_login = "the plugin does not ask docker-credential-own (`credHelpers`), which keeps the login"
+    assert told == [
+        (
+            "manifest/app.yml:5:5",
+            f"set DOCKER_USER and DOCKER_PASSWORD: {by_login}"
+            if helpers
+            else "set DOCKER_USER and DOCKER_PASSWORD, or log in: bakegen authenticate --registry docker.io",
+        ),
+        ("manifest/app.yml:6:5", "set APIKEY__QUAY_IO to a token of an application in Quay: no login helps"),
+        (
+            "manifest/app.yml:8:5",
+            f"set HARBOR_USER and HARBOR_PASSWORD: {by_login}"
+            if helpers
+            else "set HARBOR_USER and HARBOR_PASSWORD, or log in: bakegen authenticate --registry registry.acme.example",
+        ),
+    ]
+
+
+@engine
+@pytest.mark.parametrize(
+    "repository", ["registry.acme.example:8443/team/app", "registry.acme.example/team/sub/app", "registry.acme.example/app"]
+)  # fmt: skip
+def test_what_the_plugin_does_not_take_is_refused_before(repository: str, tmp_path: Path, pushrm: Pushrm) -> None:
+    root = make(tmp_path / "project", MANIFEST.replace("registry.acme.example/team/app", f'"{repository}"'))
+
+    outcome = run(root, ["push-readme", "app"])
+    dry = run(root, ["push-readme", "app", "--dry-run"])
+
+    message = f"manifest/app.yml:7:5: docker-pushrm takes HOST/NAMESPACE/NAME, without a port, and not {repository}"
+    assert (outcome.code, dry.code) == (1, 1)
+    assert message in outcome.stderr
+    assert message in dry.stderr
+    assert repository not in dry.stdout
+    assert [call["words"][-1] for call in pushrm.calls] == [HUB, QUAY]
 
 
 @engine
@@ -223,7 +285,7 @@ def test_a_plugin_that_is_missing_or_broken_is_told(project: Path, docker_config
     outcome = run(project, ["push-readme", "app"])
 
     assert (outcome.code, outcome.stdout) == (1, "")
-    assert "https://github.com/christian-korneck/docker-pushrm#installation tells how to get it" in outcome.stderr
+    assert "install it: https://github.com/christian-korneck/docker-pushrm#installation" in outcome.stderr
 
 
 @engine
@@ -269,7 +331,7 @@ def test_nothing_is_said_to_be_pushed_to_no_registry(tmp_path: Path) -> None:
 
     outcome = run(root, ["push-readme", "app"])
 
-    assert (outcome.code, outcome.stdout, outcome.stderr) == (0, "", "nothing is pushed to any registry\n")
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (0, "", "no image declares a registry\n")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +341,7 @@ def test_nothing_is_said_to_be_pushed_to_no_registry(tmp_path: Path) -> None:
         (["ap"], 1, 'did you mean "app"?'),
         (["app", "--registry", "quay.test"], 1, "[unknown-registry]"),
         (["app", "--registry", "ghcr.io"], 1, "ghcr.io shows no README [no-readme]"),
-        (["app", "--registry", "harbor.goharbor.io"], 1, "no repository at harbor.goharbor.io is to show a README"),
+        (["app", "--registry", "harbor.goharbor.io"], 1, "no repository at harbor.goharbor.io declares a README"),
     ],
 )
 def test_what_cannot_be_pushed_is_said_before(project: Path, words: Sequence[str], code: int, message: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 import bakegen
 from bakegen.errors import BakegenError
 from bakegen.graph.graph import Graph
-from bakegen.registries.logins import logins
+from bakegen.registries.destinations import find_destinations, find_repositories
 from bakegen.source.resources import schema_of
-from bakegen.spec.registry_kinds import KINDS, kind_called, kind_of
+from bakegen.spec.registry_kinds import KINDS, kind_for, kind_of
 
 APP = """\
 image: app
@@ -52,7 +52,7 @@ def test_manifests_may_name_every_kind() -> None:
     names = [kind.name for kind in KINDS]
 
     assert schema_of("manifest")["$defs"]["registry"]["properties"]["kind"]["enum"] == names
-    assert [kind_called(name) for name in names] == list(KINDS)
+    assert [kind_for(name, "") for name in names] == list(KINDS)
 
 
 def load(root: Path, **manifests: str) -> Graph:
@@ -72,10 +72,10 @@ registries:
   - {repository: quay.io/acme/app, username: ME}
 """
     releases = "releases: {base: {tags: ['base-{{ flavour }}'], publish: false}, one: {tags: ['{{ flavour }}']}}\n"
-    found = logins(load(tmp_path, app=APP + registries + releases))
+    graph = load(tmp_path, app=APP + registries + releases)
+    found = find_destinations(graph, {})
 
-    shown = [(login.host, login.kind.name, login.username, login.password, login.repositories) for login in found]
-    assert shown == [
+    assert [(one.host, one.kind.name, *one.variables, one.repositories) for one in found] == [
         (
             "localhost:5000",
             "other",
@@ -87,8 +87,8 @@ registries:
         ("registry.acme.com", "harbor", "HARBOR_USER", "HARBOR_PASSWORD", ("registry.acme.com/one",)),
         ("quay.io", "quay", "ME", "QUAY_PASSWORD", ("quay.io/acme/app",)),
     ]
-    assert [login.readmes for login in found] == [(), ("docker.io/acme/app",), (), ()]
-    assert [login.server for login in found] == [
+    assert [one.name for one in find_repositories(graph, {}) if one.readme] == ["docker.io/acme/app"]
+    assert [one.server for one in found] == [
         "localhost:5000",
         "https://index.docker.io/v1/",
         "registry.acme.com",
@@ -105,24 +105,62 @@ def test_one_host_has_one_login_until_it_is_narrowed_down(tmp_path: Path) -> Non
     )
 
     with pytest.raises(BakegenError) as caught:
-        logins(graph)
+        find_destinations(graph, {})
     [problem] = caught.value.problems
     assert (problem.code, str(problem.position)) == ("login-clash", "manifest/web.yml:7:71")
 
-    assert [login.username for login in logins(graph, ["app"])] == ["GHCR_USER", "ME"]
-    assert [login.username for login in logins(graph, ["web"])] == ["GHCR_USER", "QUAY_USER"]
-    assert [login.repositories for login in logins(graph, [], "ghcr.io")] == [("ghcr.io/acme/app", "ghcr.io/acme/web")]
+    assert [one.variables.user for one in find_destinations(graph, {}, ["app"])] == ["GHCR_USER", "ME"]
+    assert [one.variables.user for one in find_destinations(graph, {}, ["web"])] == ["GHCR_USER", "QUAY_USER"]
+    [found] = find_destinations(graph, {}, only="ghcr.io")
+    assert found.repositories == ("ghcr.io/acme/app", "ghcr.io/acme/web")
 
 
 @pytest.mark.parametrize("registry", ["index.docker.io", "docker.io"])
 def test_a_registry_is_known_by_its_other_name(registry: str, tmp_path: Path) -> None:
     graph = load(tmp_path, app=f"{APP}tags: ['{{{{ flavour }}}}']\nregistries: [acme/app]\n")
 
-    assert [login.host for login in logins(graph, [], registry)] == ["docker.io"]
+    assert [one.host for one in find_destinations(graph, {}, only=registry)] == ["docker.io"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "host", "kind", "variables", "repositories"),
+    [
+        ("ghcr.io/me", "ghcr.io", "ghcr", ("GHCR_USER", "GHCR_PASSWORD"), ("ghcr.io/me/app", "ghcr.io/me/web")),
+        ("quay.io/me/sub", "quay.io", "quay", ("ME", "QUAY_PASSWORD"), ("quay.io/me/sub/app", "quay.io/me/sub/web")),
+        ("me", "docker.io", "dockerhub", ("DOCKER_USER", "DOCKER_PASSWORD"), ("me/app", "me/web")),
+        ("localhost:5000", "localhost:5000", "harbor", ("A", "HARBOR_PASSWORD"), ("localhost:5000/app", "localhost:5000/web")),
+    ],
+)  # fmt: skip
+def test_bakegen_registry_is_the_only_one_and_as_a_manifest_declares_it(
+    prefix: str, host: str, kind: str, variables: tuple[str, str], repositories: tuple[str, ...], tmp_path: Path
+) -> None:
+    registries = """\
+registries:
+  - docker.io/acme/app
+  - {repository: quay.io/acme/app, username: ME}
+  - {repository: "localhost:5000/acme/web", kind: harbor, username: A}
+"""
+    graph = load(tmp_path, app=f"{APP}tags: ['{{{{ flavour }}}}']\n{registries}")
+    environment = {"BAKEGEN_REGISTRY": prefix}
+
+    [found] = find_destinations(graph, environment)
+
+    assert (found.host, found.kind.name, found.variables, found.repositories) == (host, kind, variables, repositories)
+    position = found.problem("no-login", "", hint="").position
+    assert (str(position) if position else "") == {
+        "ghcr.io": "",
+        "quay.io": "manifest/app.yml:9:5",
+        "docker.io": "manifest/app.yml:8:5",
+        "localhost:5000": "manifest/app.yml:10:5",
+    }[host]
+    assert find_destinations(graph, environment, only=host) == (found,)
+    with pytest.raises(BakegenError) as caught:
+        find_destinations(graph, environment, only="registry.acme.com")
+    assert caught.value.problems[0].hint == f"BAKEGEN_REGISTRY sends everything to {prefix}"
 
 
 def test_what_is_declared_nowhere_needs_no_login(tmp_path: Path) -> None:
-    assert logins(load(tmp_path, app=f"{APP}tags: ['{{{{ flavour }}}}']\n")) == ()
+    assert find_destinations(load(tmp_path, app=f"{APP}tags: ['{{{{ flavour }}}}']\n"), {}) == ()
 
 
 def test_the_document_lists_every_kind_with_its_variables() -> None:

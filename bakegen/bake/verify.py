@@ -20,10 +20,11 @@ from bakegen.bake.model import BAKE_FILE
 from bakegen.bake.print import read_with_buildx
 from bakegen.bake.reading import Attributes, Reading, canonical, mismatch
 from bakegen.docker.buildx import Buildx, find_buildx
-from bakegen.errors import BakegenError, Problem, fail
+from bakegen.errors import BakegenError, Position, Problem, fail
 from bakegen.expressions.text import Text
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
+from bakegen.source.inputs import MOST_GENERATED, InputError, read_input
 from bakegen.spec.bake_attributes import ATTRIBUTES
 
 _BLOCK = re.compile(r'^[ \t]*(group|target)[ \t]+"?([^\s"{]+)"?[ \t]*\{', re.MULTILINE)
@@ -35,11 +36,11 @@ _SHOWN = 8  # items of a list in a message
 def read_content(root: Path) -> bytes:
     """Return the bake file of a project; raises `BakegenError`."""
     try:
-        return (root / BAKE_FILE).read_bytes()
-    except FileNotFoundError as error:
-        raise fail("no-bake-file", f"there is no {BAKE_FILE}", hint="write it: bakegen generate") from error
-    except OSError as error:
-        raise fail("unreadable-file", f"cannot read {BAKE_FILE}: {error.strerror}") from error
+        return read_input(root, BAKE_FILE, MOST_GENERATED)[0]
+    except InputError as error:
+        if error.code == "missing-file":
+            raise fail("no-bake-file", f"there is no {BAKE_FILE}", hint="write it: bakegen generate") from error
+        raise error.at(Position(BAKE_FILE)) from error
 
 
 def find_tool(graph: Graph, tool: str | None = None) -> Buildx | None:

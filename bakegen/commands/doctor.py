@@ -10,7 +10,7 @@ from bakegen.commands.options import TableFormat
 from bakegen.console import count, print_json, print_lines, progress, say
 
 if TYPE_CHECKING:
-    from bakegen.doctor.findings import Finding
+    from bakegen.doctor.finding import Finding
 
 _COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "error": typer.colors.RED}
 _COLUMNS = ("check", "state", "found")
@@ -18,25 +18,25 @@ _COLUMNS = ("check", "state", "found")
 
 def doctor(
     context: typer.Context,
-    form: Annotated[TableFormat, typer.Option("--format", help="How it is printed.")] = TableFormat.table,
+    form: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.table,
 ) -> None:
-    """Tell whether all is well here, or how to mend it.
+    """Check this machine and project; suggest fixes.
 
-    Docker, buildx and its builder, platforms, registries, disk, and whether the generated files are what the manifests
-    say. Nothing is changed. Exits with 1 if there is an error; warnings alone are no failure.
+    Docker, buildx and its builders, platforms, registries, disk space, and whether the generated files are up to date.
+    Nothing is changed. Exits with 1 if there is an error; warnings alone are no failure.
     """
     from dataclasses import asdict
 
     from bakegen.docker.process import asking, ending_on_signals
+    from bakegen.doctor.collect import PATIENCE, collect
     from bakegen.doctor.findings import judge
-    from bakegen.doctor.gather import PATIENCE, gather
 
     with ending_on_signals(), asking(PATIENCE) as ask:
-        findings = judge(gather(context.obj, ask, progress))
+        findings = judge(collect(context.obj, ask, progress))
     if form is TableFormat.json:
         print_json([asdict(finding) for finding in findings])
     else:
-        lines = _lines(findings)
+        lines = table_of(findings)
         state = lines[0].index("STATE")
         print_lines(lines, {rf"^.{{{state}}}({word})\b": colour for word, colour in _COLOURS.items()})
     errors, warnings = (sum(finding.state == state for finding in findings) for state in ("error", "warning"))
@@ -45,7 +45,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _lines(findings: list[Finding]) -> list[str]:
+def table_of(findings: list[Finding]) -> list[str]:
     """Return a table, with a line of its own for each fix; those that several findings share are said once."""
     from bakegen.views.listing import table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -77,11 +78,11 @@ def generate(
 def _log_in(root: Path, images: Sequence[str] | None) -> None:
     """Log docker in to the registries of images, and tell so; raises `BakegenError` with every problem found."""
     from bakegen.project import load_project
-    from bakegen.registries.authenticate import log_in, stop_if_any
-    from bakegen.registries.environment import read_environment
-    from bakegen.registries.logins import logins
+    from bakegen.registries.authenticate import log_in_to_all, stop_if_any
+    from bakegen.registries.destinations import find_destinations
+    from bakegen.registries.env_file import read_environment
 
-    found = logins(load_project(root).graph, images or ())
+    found = find_destinations(load_project(root).graph, os.environ, images or ())
     with progress(len(found)) as done:
-        states = log_in(found, read_environment(root), root, done)
+        states = log_in_to_all(found, read_environment(root), root, done)
     stop_if_any(states)

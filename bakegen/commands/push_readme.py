@@ -11,7 +11,9 @@ from bakegen.commands.options import TextFormat
 from bakegen.console import print_json, print_lines, progress, say
 
 if TYPE_CHECKING:
-    from bakegen.registries.pushrm import Order, Page
+    from bakegen.errors import Problem
+    from bakegen.registries.destinations import Repository
+    from bakegen.registries.pushrm import ReadmePush
 
 
 def push_readme(
@@ -19,17 +21,18 @@ def push_readme(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image families.", show_default=False)],
     registry: Annotated[str, typer.Option("--registry", metavar="HOST", help="Only this registry.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Push nothing; print the commands.")] = False,
-    form: Annotated[TextFormat, typer.Option("--format", help="How the result is printed.")] = TextFormat.text,
+    form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
     """Push READMEs to the registries that show them.
 
     They are pushed to repositories with `readme: true`, by the docker plugin pushrm. It takes the login that docker has
-    stored, or the variables of the registry, such as DOCKER_USER and DOCKER_PASSWORD. Quay wants a key in APIKEY__QUAY_IO.
+    stored, or the variables of the registry, such as DOCKER_USER and DOCKER_PASSWORD. Quay wants a token of an
+    application in APIKEY__QUAY_IO.
     """
     from bakegen.errors import BakegenError
     from bakegen.project import load_project
     from bakegen.registries import pushrm
-    from bakegen.registries.environment import read_environment
+    from bakegen.registries.env_file import read_environment
     from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
@@ -37,44 +40,43 @@ def push_readme(
     project = load_project(root)
     environment = read_environment(root)
     pages = pushrm.find_pages(project, images, registry)
-    pushrm.check_current(project, pages)
-    orders = pushrm.make_orders(pages, environment, root)
-    states = {page: page.state for page in pages}
-    problems = []
-    if orders and not dry_run:
-        with progress(len(orders)) as done:
-            for result in pushrm.push(orders, environment, root, done):
-                states[result.page] = result.state
-                problems += [result.problem] if result.problem else []
-    by_page = {order.page: order for order in orders}
+    pushes = pushrm.plan_pushes(project, pages, environment)
+    results: dict[Repository, Problem | None] = {push.repository: push.refused for push in pushes if push.refused}
+    if pushes and not dry_run:
+        with progress(len(pushes)) as done:
+            results = pushrm.push(pushes, environment, done)
+    states = {page: pushrm.state_of(page) for page in pages}
+    states |= {page: "failed" if problem else "pushed" for page, problem in results.items()}
+    planned = {push.repository: push for push in pushes if dry_run and not push.refused}
     if form is TextFormat.json:
-        print_json([_row(page, state, by_page.get(page) if dry_run else None) for page, state in states.items()])
+        print_json([_row(page, state, planned.get(page)) for page, state in states.items()])
     elif dry_run:
         for page, state in states.items():
-            if page in by_page:
-                print_lines([_line(by_page[page])])
+            if page in planned:
+                print_lines([_line(planned[page])])
             else:
-                say(f"{page.repository}: {state}")
+                say(f"{page.name}: {state}")
     elif pages:
         print_lines(table([_row(page, state) for page, state in states.items()], ("image", "repository", "readme")))
     if not pages:
-        say("nothing is pushed to any registry")
+        say("no image declares a registry")
+    problems = [problem for problem in results.values() if problem]
     if problems:
         raise BakegenError(problems)
 
 
-def _row(page: Page, state: str, order: Order | None = None) -> dict[str, Any]:
-    call = {"command": list(order.command), "environment": dict(order.variables)} if order else {}
+def _row(page: Repository, state: str, push: ReadmePush | None = None) -> dict[str, Any]:
+    call = {"command": list(push.command), "environment": dict(push.variables)} if push else {}
     return {
         "image": page.image,
-        "repository": page.repository,
-        "registry": page.login.host,
-        "kind": page.login.kind.name,
+        "repository": page.name,
+        "registry": page.host,
+        "kind": page.kind.name,
         "readme": state,
         **call,
     }
 
 
-def _line(order: Order) -> str:
+def _line(push: ReadmePush) -> str:
     """Return a command as a shell takes it, each secret by the name of its variable."""
-    return " ".join([*(f'{name}="${ours}"' for name, ours in order.variables.items()), shlex.join(order.command)])
+    return " ".join([*(f'{name}="${ours}"' for name, ours in push.variables.items()), shlex.join(push.command)])

@@ -1,6 +1,6 @@
-"""What docker has stored about logins, as https://docs.docker.com/reference/cli/docker/login/ describes it.
+"""Docker's configuration, and the logins that it keeps: https://docs.docker.com/reference/cli/docker/login/.
 
-In: docker's configuration and, where it says so, credential helpers. Out: a `Stored` login.
+In: its files, DOCKER_AUTH_CONFIG and, where it says so, credential helpers. Out: a `DockerConfig`, a `StoredLogin`.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakegen.docker.process import Asker
+from bakegen.docker.process import Reply
 from bakegen.errors import BakegenError, fail
+
+RunProgram = Callable[[Sequence[str], str], Reply]  # a command, and the text that it reads
 
 _TOKEN_USER = "<token>"  # noqa: S105 - by this name a helper says that its secret is an identity token
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredLogin:
     """Who is logged in, by a password or by an identity token; no message shows either."""
 
     user: str
@@ -35,25 +37,21 @@ class DockerConfig:
 
     context: str
     auths: Mapping[str, Mapping[str, str]] = field(repr=False)
+    given: Mapping[str, Mapping[str, str]] = field(repr=False)  # in DOCKER_AUTH_CONFIG, which goes before the rest
     helper: str
     helpers: Mapping[str, str]
 
-    def stored(self, server: str, ask: Asker) -> Stored | None:
-        """Return who is logged in to a server, which is called as docker does; None if nobody is.
+    def stored(self, server: str, run: RunProgram) -> StoredLogin | None:
+        """Return the login to a server, which is called as docker does; None if there is none.
 
-        Raises `BakegenError` if a helper cannot tell.
+        Raises `BakegenError` if a credential helper does not answer.
         """
-        helper = self.helpers.get(server, self.helper)
-        return _from_helper(helper, server, ask) if helper else self._from_file(server)
-
-    def _from_file(self, server: str) -> Stored | None:
-        entry = self.auths.get(server) or next(
-            (entry for name, entry in self.auths.items() if _host(name) == _host(server)), {}
-        )
-        user, _, password = _decoded(entry.get("auth", "")).partition(":")
-        user, password = user or entry.get("username", ""), password or entry.get("password", "")
-        token = entry.get("identitytoken", "")
-        return Stored(user, password.rstrip("\0"), token) if user or token else None
+        if server in self.given:
+            return _login_in(self.given[server])
+        if helper := self.helpers.get(server, self.helper):
+            return _from_helper(helper, server, run)
+        older = (entry for name, entry in self.auths.items() if _host(name) == _host(server))
+        return _login_in(self.auths.get(server) or next(older, {}))
 
 
 def config_folder() -> Path:
@@ -79,53 +77,81 @@ def read_docker_config() -> DockerConfig:
         content: Any = json.loads(file.read_bytes())
     except FileNotFoundError:
         content = {}
-    except (OSError, ValueError) as error:
-        raise _broken(
-            file, error.strerror if isinstance(error, OSError) and error.strerror else "it is no JSON"
-        ) from None
+    except OSError as error:
+        raise _broken(file, error.strerror or str(error)) from None
+    except (ValueError, RecursionError):
+        raise _broken(file, "not valid JSON") from None
     try:
-        auths = {name: _texts(entry) for name, entry in (content.get("auths") or {}).items()}
         return DockerConfig(
             context=content.get("currentContext") or "",
-            auths=auths,
+            auths=_auths(content),
+            given=_given(),
             helper=content.get("credsStore") or "",
             helpers={**(content.get("credHelpers") or {})},
         )
     except (AttributeError, TypeError):
-        raise _broken(file, "it is no configuration") from None
+        raise _broken(file, "not a configuration of docker's") from None
+
+
+def _given() -> dict[str, dict[str, str]]:
+    """Return the logins in DOCKER_AUTH_CONFIG, which docker reads since 28.3, and ignores if it cannot."""
+    try:
+        return _auths(json.loads(os.environ.get("DOCKER_AUTH_CONFIG") or "{}"))
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return {}
+
+
+def _auths(content: Any) -> dict[str, dict[str, str]]:
+    return {
+        name: {key: value for key, value in (entry or {}).items() if isinstance(value, str)}
+        for name, entry in (content.get("auths") or {}).items()
+    }
+
+
+def _login_in(entry: Mapping[str, str]) -> StoredLogin | None:
+    user, _, password = _decoded(entry.get("auth", "")).partition(":")
+    user, password = user or entry.get("username", ""), password or entry.get("password", "")
+    return _login(user, password, entry.get("identitytoken", ""))
+
+
+def _login(user: str, password: str, token: str = "") -> StoredLogin | None:
+    """Return a login, None if it is none: docker takes a user without a password for that."""
+    # What JSON can hold and no program can be given
+    user, password = (text.replace("\0", "").encode(errors="replace").decode() for text in (user, password))
+    return StoredLogin(user, password, token) if token or (user and password) else None
 
 
 def _broken(file: Path, reason: str) -> BakegenError:
     return fail(
         "docker-config",
         f"docker's configuration {file} cannot be read: {reason}",
-        hint="mend it, or move it away and log in again",
+        hint="fix it, or move it away and log in again",
     )
 
 
-def _from_helper(name: str, server: str, ask: Asker) -> Stored | None:
+def _from_helper(name: str, server: str, run: RunProgram) -> StoredLogin | None:
     """Ask a credential helper, as https://github.com/docker/docker-credential-helpers#development lays down."""
     program = f"docker-credential-{name}"
     if not shutil.which(program):
         raise missing_helper(program)
-    reply = ask([program, "get"], server)
+    reply = run([program, "get"], server)
     if reply.code and "not found" in reply.out:
         return None
     try:
         answer: Any = json.loads(reply.out) if reply.code == 0 else None
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise _mute(program, server)
     user, secret = str(answer.get("Username", "")), str(answer.get("Secret", ""))
-    return Stored("", token=secret) if user == _TOKEN_USER else Stored(user, secret)
+    return _login("", "", secret) if user == _TOKEN_USER else _login(user, secret)
 
 
 def missing_helper(program: str) -> BakegenError:
     """Return the error for a credential helper that docker's configuration names and that is not there."""
     return fail(
         "missing-helper",
-        f"docker keeps its logins by {program}, and there is no such program",
+        f"credential helper {program} not found on PATH",
         hint=f"install it, or take it out of {config_folder() / 'config.json'} (`credsStore`, `credHelpers`)",
     )
 
@@ -133,13 +159,9 @@ def missing_helper(program: str) -> BakegenError:
 def _mute(program: str, server: str) -> BakegenError:
     return fail(
         "docker-config",
-        f"{program} does not tell who is logged in to {server}",
-        hint=f"try it by hand: echo {server} | {program} get",
+        f"credential helper {program} does not answer for {server}",
+        hint=f"try it: echo {server} | {program} get",
     )
-
-
-def _texts(entry: Mapping[str, Any] | None) -> dict[str, str]:
-    return {name: value for name, value in (entry or {}).items() if isinstance(value, str)}
 
 
 def _decoded(auth: str) -> str:

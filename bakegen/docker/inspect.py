@@ -12,7 +12,7 @@ from typing import Literal
 
 from bakegen.spec.platforms import Platform
 
-Way = Literal["native", "emulated", "unknown"]
+BuildsHow = Literal["native", "emulated", "unknown"]
 
 _FIELD = re.compile(r"^(\w[\w ]*):[ \t]*(.*)$", re.MULTILINE)
 _KIN = {("linux/amd64", "386")}  # what a processor runs beside its own architecture
@@ -23,7 +23,7 @@ class Node:
     """One machine of a builder.
 
     `platforms` are those that it says it can build for; `claimed` are those among them that its settings give it, asked
-    or not. `own` is the platform of the machine, empty if that cannot be known.
+    or not. `own` is the platform of the machine, empty if that is not known.
     """
 
     name: str
@@ -63,42 +63,45 @@ def read_builder(text: str) -> Builder:
     )
 
 
-def node_for(nodes: Iterable[Node], platform: str) -> Node | None:
-    """Return the node that builds for a platform, None if none offers it.
+def choose_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> dict[str, Node | None]:
+    """Return the node that builds for each platform, None if none has it.
 
-    As buildx chooses (build/driver.go): whoever was given the platform by its settings, else the first that has it.
+    As buildx chooses (build/driver.go): who was given a platform goes first only if each of them was given to some node.
+    Else it goes by what nodes were given and what they offer alike.
     """
-    usable = [node for node in nodes if node.runs]
-    return next(
-        (node for node in usable if _covers(node.claimed, platform)),
-        next((node for node in usable if _covers(node.platforms, platform)), None),
-    )
+    given = _given(nodes, platforms)
+    return given if None not in given.values() else {name: _first(nodes, name) for name in given}
 
 
 def needed_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> list[Node]:
-    """Return the nodes without which bake cannot build for platforms.
-
-    As buildx has it (build/driver.go): the first that was given each platform by its settings; all of them if a platform
-    was given to none, as it asks all then.
-    """
-    chosen = {platform: next((node for node in nodes if platform in node.claimed), None) for platform in platforms}
-    return [node for node in nodes if None in chosen.values() or node in chosen.values()]
+    """Return the nodes without which bake cannot build for platforms: if one was given to none, buildx asks all nodes."""
+    given = _given(nodes, platforms)
+    return [node for node in nodes if None in given.values() or node in given.values()]
 
 
-def way_of(node: Node, platform: str) -> Way:
-    """Return how a node builds for a platform that it offers.
+def offers(node: Node, platform: str) -> bool:
+    """Return whether a node says that it builds for a platform."""
+    return _covers(node.platforms, platform)
 
-    An arm64 processor may or may not run 32-bit programs itself, and what was given to a node by its settings hides
-    what it said.
-    """
+
+def builds_how(node: Node, platform: str) -> BuildsHow:
+    """Return how a node builds for a platform. An arm64 processor may or may not run 32-bit programs itself."""
     if not node.own:
         return "unknown"
     wanted, own = Platform(platform), Platform(node.own)
     if (wanted.os, wanted.arch) == (own.os, own.arch) or (f"{own.os}/{own.arch}", wanted.arch) in _KIN:
         return "native"
-    if _covers(node.claimed, platform) or (own.arch, wanted.arch) == ("arm64", "arm"):
-        return "unknown"
-    return "emulated"
+    return "unknown" if (own.arch, wanted.arch) == ("arm64", "arm") else "emulated"
+
+
+def _given(nodes: Sequence[Node], platforms: Iterable[str]) -> dict[str, Node | None]:
+    return {name: next((node for node in nodes if name in node.claimed), None) for name in platforms}
+
+
+def _first(nodes: Sequence[Node], platform: str) -> Node | None:
+    exact = (node for node in nodes if platform in (*node.claimed, *node.platforms))
+    covering = (node for node in nodes if _covers((*node.claimed, *node.platforms), platform))
+    return next(exact, next(covering, None))
 
 
 def _covers(listed: Iterable[str], platform: str) -> bool:

@@ -154,7 +154,7 @@ def run(command: Sequence[str], stdin: Path, *, cwd: Path, environment: Mapping[
     """
     with (
         stdin.open("rb") as content,
-        subprocess.Popen(command, cwd=cwd, stdin=content, env=environment) as process,
+        subprocess.Popen(command, cwd=cwd, stdin=content, env={**os.environ, **environment}) as process,
     ):
         try:
             code = process.wait()
@@ -185,15 +185,10 @@ class Asker:
         self._ended = Event()
 
     def __call__(
-        self,
-        command: Sequence[str],
-        text: str = "",
-        *,
-        environment: Mapping[str, str] | None = None,
-        grace: float = 0,
+        self, command: Sequence[str], text: str = "", *, grace: float = 0, environment: Mapping[str, str] | None = None
     ) -> Reply:
         """Run a program that reads `text`, and return its reply; see `start`."""
-        with self.started(command, text, environment=environment, grace=grace) as program:
+        with self.started(command, text, grace=grace, environment=environment) as program:
             return program.reply(self._patience)
 
     def start(
@@ -201,15 +196,15 @@ class Asker:
         command: Sequence[str],
         text: str = "",
         *,
-        environment: Mapping[str, str] | None = None,
         merged: bool = False,
         grace: float = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> Program:
         """Start a program, which gets `grace` seconds to finish when all ends; raises `EndedError` after that."""
         with self._lock:
             if self._ended.is_set():
                 raise EndedError
-            program = Program(command, text, environment=environment, merged=merged)
+            program = Program(command, text, merged=merged, environment=environment)
             self._running[program] = grace
         return program
 
@@ -219,12 +214,12 @@ class Asker:
         command: Sequence[str],
         text: str = "",
         *,
-        environment: Mapping[str, str] | None = None,
         merged: bool = False,
         grace: float = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> Iterator[Program]:
         """Start a program that is killed at the end of the block, if it still runs."""
-        program = self.start(command, text, environment=environment, merged=merged, grace=grace)
+        program = self.start(command, text, merged=merged, grace=grace, environment=environment)
         try:
             yield program
         finally:

@@ -166,12 +166,12 @@ class _Expander:
             point: Point = dict(zip(release.axes, values, strict=True))
             if self.excluded(release, point):
                 continue
-            platforms, missing = self.platforms(release, point)
-            if not platforms:
-                continue
             scope = self.names.at(release, point, self.target_name(release, point))
             with self.problems.collecting():
-                if self.exists(release, point, scope):
+                if not self.exists(release, point, scope):
+                    continue
+                platforms, missing = self.platforms(release, point)
+                if platforms:
                     points.append((point, scope))
                     built[scope] = platforms, missing
         if not points and not self.problems:
@@ -543,7 +543,7 @@ class _Expander:
                         "unknown-release",
                         message,
                         rule.path,
-                        f"{hint} An outside image is written with its tag: {word}:latest",
+                        f"{hint}; an outside image is written with its tag: {word}:latest",
                     )
                     continue
                 if reference != _SCRATCH and not is_reference(reference.with_defaults()):

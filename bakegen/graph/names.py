@@ -37,7 +37,9 @@ def dockerfile_name(served: Sequence[Target]) -> str:
     value has the name that the value has in target names: `python3-13`.
     """
     first = served[0]
-    *folders, file = first.dockerfile.split("/")[2:]
+    *folders, file = first.dockerfile.split("/")[
+        2 if first.template else 0 :
+    ]  # below generated/IMAGE, or below the root
     begin = word(first.image)
     if all(target.release == first.release for target in served):
         begin = release_name(first)

@@ -6,10 +6,11 @@ would refuse. A value that holds variables is judged with their defaults.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bakegen.errors import Problem
+from bakegen.errors import Problem, narrowed
 from bakegen.expressions.text import Text
 from bakegen.manifest.model import Manifest, Release
 from bakegen.source.yaml import KeyPath
@@ -23,7 +24,8 @@ def value_problems(manifest: Manifest, attribute: str, value: Text, path: KeyPat
     mistake = form_mistake(attribute, text, manifest.buildx) or meaning_mistake(attribute, text)
     if mistake:
         message = f'"{text}" is not a valid {EXAMPLES[attribute][0]}{mistake.reason and ": "}{mistake.reason}'
-        yield manifest.source.problem("wrong-value", message, path, hint=mistake.hint, at_key=at_key)
+        problem = manifest.source.problem("wrong-value", message, path, hint=mistake.hint, at_key=at_key)
+        yield narrowed(problem, mistake.word and rf"(?<![\w-])({re.escape(mistake.word)})(?![\w-])")
     elif attribute == "annotations" and manifest.buildx < SEVERAL_ANNOTATION_TYPES:
         types, colon, _ = text.partition("=")[0].partition(":")
         if colon and "," in types:

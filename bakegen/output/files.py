@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakegen.errors import BakegenError, Code, Position, Problem
-from bakegen.source.inputs import MEBIBYTE
+from bakegen.source.inputs import MOST_GENERATED
 from bakegen.source.open_folder import OpenFolder, Seen
 from bakegen.source.paths import folders_of, path_mistake
 
 RECORDS = "generated/bakegen.sums"
 STAGING = "generated/.bakegen-staging"
-MOST = 512 * MEBIBYTE  # of all files together: they are kept in memory, and in git
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def load(folder: OpenFolder, path: str) -> OutputFile | None:
     if not look(folder, path).is_file:
         return None
     with blaming(path, "read"):
-        return OutputFile(*folder.read(path, MOST))
+        return OutputFile(*folder.read(path, MOST_GENERATED))
 
 
 def look(folder: OpenFolder, path: str) -> Seen:

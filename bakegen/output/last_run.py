@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from bakegen.output.files import MOST, RECORDS, STAGING, OutputFile
+from bakegen.output.files import RECORDS, STAGING, OutputFile
 from bakegen.output.records import digest, records_text
+from bakegen.source.inputs import MOST_GENERATED
 from bakegen.source.open_folder import OpenFolder
 from bakegen.source.paths import MANIFESTS, TEMPLATES
 from bakegen.source.resources import BAKE_TEMPLATE, resource
@@ -78,7 +79,7 @@ def _expected(file: OutputFile) -> str:
 
 def _state(folder: OpenFolder, path: str) -> str:
     with suppress(OSError):
-        return _expected(OutputFile(*folder.read(path, MOST)))
+        return _expected(OutputFile(*folder.read(path, MOST_GENERATED)))
     seen = folder.look(path)
     if seen.is_folder:
         return _FOLDER

@@ -1,6 +1,6 @@
 """The password of an Amazon ECR registry, which AWS gives for twelve hours.
 
-In: a `Login` and an `Environment`. Out: the password. AWS's own library asks, by credentials from its standard chain.
+In: a `Destination` and an `Environment`. Out: the password. AWS's own library asks, by credentials from its standard chain.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 from typing import Any
 
 from bakegen.errors import BakegenError, fail
-from bakegen.registries.answers import Answer, is_passing, patiently, problem_of
-from bakegen.registries.environment import Environment
-from bakegen.registries.logins import Login
+from bakegen.registries.destinations import Destination
+from bakegen.registries.env_file import Environment
+from bakegen.registries.login_outcome import LoginOutcome, is_passing, patiently, problem_of
 
 _TIMEOUT = 5  # seconds
 _PUBLIC = "public.ecr.aws"
@@ -26,24 +26,24 @@ _OWN = {  # what the library takes from the environment, by its own names
 }
 
 
-def password(login: Login, environment: Environment) -> str:
+def password(registry: Destination, environment: Environment) -> str:
     """Return the password of a registry; raises `BakegenError` if AWS, or its library, does not give one."""
     try:
         import boto3  # noqa: F401 - whether it is there
     except ImportError:
         raise fail(
             "missing-helper",
-            f"a login to {login.host} needs boto3, which is not installed",
+            f"a login to {registry.host} needs boto3, which is not installed",
             hint="install it beside bakegen: pip install 'bakegen[aws]'",
         ) from None
-    got = patiently(lambda: _ask(login, environment))
-    if isinstance(got, Answer):
-        problem = problem_of(login, login.kind.user, got)
+    got = patiently(lambda: _ask(registry, environment))
+    if isinstance(got, LoginOutcome):
+        problem = problem_of(registry, registry.kind.user, got)
         raise BakegenError([problem] if problem else [])
     return got
 
 
-def _ask(login: Login, environment: Environment) -> str | Answer:
+def _ask(registry: Destination, environment: Environment) -> str | LoginOutcome:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import (
@@ -58,8 +58,8 @@ def _ask(login: Login, environment: Environment) -> str | Answer:
 
     # The credentials of the process go before those of the file, as a whole: halves of two would not fit together.
     own = {} if environment.process.keys() & _OWN.keys() else environment.file
-    public = login.host == _PUBLIC
-    region = _REGION.search(login.host)
+    public = registry.host == _PUBLIC
+    region = _REGION.search(registry.host)
     try:
         session = boto3.Session(**{name: own[variable] for variable, name in _OWN.items() if variable in own})
         client = session.client(
@@ -71,9 +71,9 @@ def _ask(login: Login, environment: Environment) -> str | Answer:
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise BakegenError(
             [
-                login.problem(
+                registry.problem(
                     "no-credentials",
-                    f"there is no login for {login.host}: {error}",
+                    f"no credentials for {registry.host}: {error}",
                     hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
                 )
             ]
@@ -81,11 +81,11 @@ def _ask(login: Login, environment: Environment) -> str | Answer:
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         passing = is_passing(status) or "Throttl" in error.response["Error"]["Code"]
-        return Answer("failing" if passing else "refused", str(error), passing)
+        return LoginOutcome("failing" if passing else "refused", str(error), passing)
     except (ConnectionError, HTTPClientError) as error:
-        return Answer("unreachable", str(error), passing=True)
+        return LoginOutcome("unreachable", str(error), passing=True)
     except BotoCoreError as error:  # such as single sign-on that has run out
-        return Answer("refused", str(error))
+        return LoginOutcome("refused", str(error))
 
 
 def _password_in(data: Any) -> str:

@@ -1,6 +1,6 @@
 """Who logs in to a registry, and by which password.
 
-In: a `Login` and an `Environment`. Out: `Credentials`, or a `BakegenError` that says what is missing.
+In: a `Destination` and an `Environment`. Out: `Credentials`, or a `BakegenError` that says what is missing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bakegen.errors import BakegenError
-from bakegen.registries.environment import FILE, Environment
-from bakegen.registries.logins import Login
-from bakegen.spec.registry_kinds import Source
+from bakegen.registries.destinations import Destination
+from bakegen.registries.env_file import FILE, Environment
+from bakegen.spec.registry_kinds import CredentialSource
 
 _KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -36,50 +36,50 @@ class Credentials:
         return text
 
 
-def find_credentials(login: Login, environment: Environment, root: Path) -> Credentials:
+def find_credentials(registry: Destination, environment: Environment, root: Path) -> Credentials:
     """Return who logs in to a registry; raises `BakegenError` if that cannot be told.
 
     `root` is where relative paths of key files begin.
     """
-    return _WAYS[login.kind.source](login, environment, root)
+    return _WAYS[registry.kind.source](registry, environment, root)
 
 
-def _from_environment(login: Login, environment: Environment, _root: Path) -> Credentials:
-    names = [name for name in (login.username, login.password) if name]
+def _from_environment(registry: Destination, environment: Environment, _root: Path) -> Credentials:
+    names = [name for name in registry.variables if name]
     found = {name: (environment.get(name) or "").rstrip("\r\n") for name in names}  # docker cuts off line ends, too
     missing = [name for name in names if not found[name].strip()]  # and spaces, so that nothing would be left of these
     if missing:
-        raise _missing(login, environment, missing)
-    return Credentials(found.get(login.username, login.kind.user), found[login.password])
+        raise _missing(registry, environment, missing)
+    return Credentials(found.get(registry.variables.user, registry.kind.user), found[registry.variables.password])
 
 
-def _from_google(login: Login, environment: Environment, root: Path) -> Credentials:
+def _from_google(registry: Destination, environment: Environment, root: Path) -> Credentials:
     """Tell the user from the password, as https://cloud.google.com/artifact-registry/docs/docker/authentication says."""
     key_file = environment.get(_KEY_FILE)
-    if environment.get(login.password) is None and key_file:
-        password = _google_key(login, root, key_file)
+    if environment.get(registry.variables.password) is None and key_file:
+        password = _google_key(registry, root, key_file)
     else:
-        password = (environment.get(login.password) or "").strip()
+        password = (environment.get(registry.variables.password) or "").strip()
     if not password:
-        raise _missing(login, environment, [login.password])
-    return Credentials(environment.get(login.username) or _google_user(password), password)
+        raise _missing(registry, environment, [registry.variables.password])
+    return Credentials(environment.get(registry.variables.user) or _google_user(password), password)
 
 
-def _google_key(login: Login, root: Path, file: str) -> str:
+def _google_key(registry: Destination, root: Path, file: str) -> str:
     try:
         text = (root / Path(file).expanduser()).read_text().strip()
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ stands for no home
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _fail(  # without what the variable says: it may be the key itself, by mistake
-            login,
+            registry,
             f"{_KEY_FILE} names no file that can be read: {reason}",
-            f"let it name the key of a service account, or set {login.password}",
+            f"let it name the key of a service account, or set {registry.variables.password}",
         ) from None
     if not _is_key(text):
         raise _fail(
-            login,
+            registry,
             f"{_KEY_FILE} names a file that is not the key of a service account",
-            f'use an access token instead: {login.password}="$(gcloud auth print-access-token)"',
+            f'use an access token instead: {registry.variables.password}="$(gcloud auth print-access-token)"',
         )
     return text
 
@@ -102,27 +102,27 @@ def _is_key(text: str) -> bool:
     return isinstance(content, dict) and content.get("type") == "service_account"
 
 
-def _from_aws(login: Login, environment: Environment, root: Path) -> Credentials:
+def _from_aws(registry: Destination, environment: Environment, root: Path) -> Credentials:
     """Ask AWS for a password, unless a manifest names a variable that holds one."""
-    if login.password:
-        return _from_environment(login, environment, root)
+    if registry.variables.password:
+        return _from_environment(registry, environment, root)
     from bakegen.registries.aws import password
 
-    return Credentials(login.kind.user, password(login, environment))
+    return Credentials(registry.kind.user, password(registry, environment))
 
 
-def _missing(login: Login, environment: Environment, names: Sequence[str]) -> BakegenError:
+def _missing(registry: Destination, environment: Environment, names: Sequence[str]) -> BakegenError:
     unset = [name for name in names if environment.get(name) is None]
     told = [f"{name} is {'not set' if name in unset else 'empty'}" for name in names]
     hint = f"set {' and '.join(names)} in the environment or in {FILE} at the root of the project"
-    return _fail(login, f"there is no login for {login.host}: {' and '.join(told)}", hint)
+    return _fail(registry, f"no credentials for {registry.host}: {' and '.join(told)}", hint)
 
 
-def _fail(login: Login, message: str, hint: str) -> BakegenError:
-    return BakegenError([login.problem("no-credentials", message, hint=hint)])
+def _fail(registry: Destination, message: str, hint: str) -> BakegenError:
+    return BakegenError([registry.problem("no-credentials", message, hint=hint)])
 
 
-_WAYS: Mapping[Source, Callable[[Login, Environment, Path], Credentials]] = {
+_WAYS: Mapping[CredentialSource, Callable[[Destination, Environment, Path], Credentials]] = {
     "environment": _from_environment,
     "google": _from_google,
     "aws": _from_aws,

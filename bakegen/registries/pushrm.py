@@ -1,6 +1,6 @@
 """The README of a family → the pages of its repositories, by the docker plugin pushrm.
 
-In: a `Project`, images, `Environment`. Out: a `Page` for each repository, and what came of pushing it. What the plugin
+In: a `Project`, repositories, `Environment`. Out: a `ReadmePush` for each README, and what came of it. What the plugin
 takes is told at https://github.com/christian-korneck/docker-pushrm: options in its arguments, secrets in its environment.
 """
 
@@ -15,131 +15,98 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakegen.docker.config import config_folder
+from bakegen.docker.config import config_folder, read_docker_config
 from bakegen.docker.process import ask, ending_on_signals
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.output.compare import compare
 from bakegen.output.files import OutputFile
 from bakegen.project import Project
 from bakegen.registries.credentials import Credentials
-from bakegen.registries.environment import Environment
-from bakegen.registries.logins import Login, logins
+from bakegen.registries.destinations import Repository, find_repositories, pick_hosts
+from bakegen.registries.env_file import Environment
 from bakegen.render.files import readme_path, render_readme
-from bakegen.spec.references import registry_host
 from bakegen.spec.registry_kinds import KINDS
 
 _SHORT = {"dockerhub": 100}  # provider -> characters of the short description that it takes besides
 _KEYED = {"quay"}  # providers that take a key instead of user and password
 _OWN = re.compile(r"DOCKER_USER(__.*)?|DOCKER_PASS(__.*)?|DOCKER_APIKEY|APIKEY__.*|PUSHRM_.*")  # what steers the plugin
+_TARGET = re.compile(r"[\w.-]+(/[\w.-]+){2}", re.ASCII)
 _ERROR = re.compile(r'level=(?:error|fatal) msg=("(?:[^"\\]|\\.)*"|\S+)')
 _PATIENCE = 60  # seconds that docker gets to list its plugins
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """The page of one repository, and whether the README of an image is wanted there."""
+class ReadmePush:
+    """One call of the plugin: its command, and which of our variables become which of its own.
 
-    image: str
-    description: str
-    login: Login
-    repository: str
-    wanted: bool
+    `refused` is why the call would be in vain.
+    """
 
-    @property
-    def target(self) -> str:
-        """The repository as the plugin takes it: HOST/NAMESPACE/NAME."""
-        named = registry_host(self.repository) == "docker.io" and not self.repository.startswith("docker.io/")
-        return f"docker.io/{self.repository.removeprefix('index.docker.io/')}" if named else self.repository
-
-    @property
-    def state(self) -> str:
-        """What is to be done."""
-        if self.wanted:
-            return "to be pushed"
-        return "not declared" if self.login.kind.readme else "shows no README"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One call of the plugin: its command, and which of our variables become which of its own."""
-
-    page: Page
+    repository: Repository
     command: tuple[str, ...]
     variables: Mapping[str, str]  # as the plugin calls it -> as we do
+    refused: Problem | None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a page."""
+def find_pages(project: Project, images: Sequence[str], registry: str) -> list[Repository]:
+    """Return the repositories of images, perhaps in one registry only, each with or without a README to be pushed.
 
-    page: Page
-    state: str
-    problem: Problem | None = None
-
-
-def find_pages(project: Project, images: Sequence[str], registry: str) -> list[Page]:
-    """Return the pages of images, perhaps in one registry only; raises `BakegenError` if that one is to show none."""
-    hosts = {login.host for login in logins(project.graph, images, registry)}
-    pages = [
-        Page(manifest.image, manifest.description, login, repository, repository in login.readmes)
-        for manifest in project.graph.restrict(images)
-        for login in logins(project.graph, [manifest.image])
-        if login.host in hosts
-        for repository in login.repositories
-    ]
-    if registry and not any(page.wanted for page in pages):
-        raise BakegenError([_unwanted(pages[0])])
-    return pages
+    Raises `BakegenError` if that registry is to show none, or if another image pushes its README to one of them.
+    """
+    everything = find_repositories(project.graph, {})
+    declared = find_repositories(project.graph, {}, images)
+    hosts = pick_hosts(dict.fromkeys(repository.host for repository in declared), registry, images)
+    pages: dict[tuple[str, str], Repository] = {}
+    for repository in sorted(declared, key=lambda one: not one.readme):  # one may be declared twice
+        pages.setdefault((repository.image, repository.name), repository)
+    found = [one for one in declared if one.host in hosts and pages[one.image, one.name] is one]
+    if registry and not any(repository.readme for repository in found):
+        raise BakegenError([_unwanted(found[0])])
+    pushed = {_target(repository) for repository in found if repository.readme}
+    clashes = [problem for target in pushed for problem in _clashes(everything, target)]
+    if clashes:
+        raise BakegenError(clashes)
+    return found
 
 
-def check_current(project: Project, pages: Iterable[Page]) -> None:
-    """Raise `BakegenError` if a README that is wanted is not what the manifests make of it now."""
-    with project.evaluator.limits:
-        made = {
-            readme_path(image): OutputFile(render_readme(project, project.graph.manifest(image)))
-            for image in dict.fromkeys(page.image for page in pages if page.wanted)
-        }
-    stale = compare(project.root, made, made.__contains__).differing
-    if stale:
-        raise fail(
-            "stale-output",
-            f"what is to be pushed is not what the manifests make: {', '.join(stale)}",
-            hint="write it: bakegen generate --docs",
-        )
+def state_of(repository: Repository) -> str:
+    """Return what is to be done with the README of a repository."""
+    if repository.readme:
+        return "to be pushed"
+    return "not declared" if repository.kind.readme else "shows no README"
 
 
-def make_orders(pages: Iterable[Page], environment: Environment, root: Path) -> list[Order]:
-    """Return the calls for the pages that are wanted."""
-    config = ("--config", str(config_folder() / "config.json")) if "DOCKER_CONFIG" in os.environ else ()
-    orders = []
-    for page in pages:
-        if page.wanted:
-            provider = page.login.kind.readme
-            file = str(root / readme_path(page.image))
-            short = _short(page.description, provider)
-            described = ("--short", short) if short else ()
-            command = ("docker", "pushrm", "--provider", provider, "--file", file, *described, *config, page.target)
-            orders.append(Order(page, command, dict(_variables(page.login, environment))))
-    return orders
+def plan_pushes(project: Project, pages: Iterable[Repository], environment: Environment) -> list[ReadmePush]:
+    """Return the calls that push READMEs; raises `BakegenError` if one is not what the manifests make of it now."""
+    wanted = [repository for repository in pages if repository.readme]
+    _check_current(project, dict.fromkeys(repository.image for repository in wanted))
+    config = ("--config", str(config_folder().absolute() / "config.json")) if "DOCKER_CONFIG" in os.environ else ()
+    pushes = []
+    for repository in wanted:
+        provider, file = repository.kind.readme, project.root / readme_path(repository.image)
+        short = _short(project.graph.manifest(repository.image).description, provider)
+        options = ("--provider", provider, "--file", str(file), *(("--short", short) if short else ()), *config)
+        command = ("docker", "pushrm", *options, _target(repository))
+        variables = dict(_variables(repository, environment))
+        pushes.append(ReadmePush(repository, command, variables, _refusal(repository, file)))
+    return pushes
 
 
 def push(
-    orders: Sequence[Order], environment: Environment, root: Path, done: Callable[[str], None] = lambda _: None
-) -> list[Result]:
+    pushes: Sequence[ReadmePush], environment: Environment, done: Callable[[str], None] = lambda _: None
+) -> dict[Repository, Problem | None]:
     """Push each README; none keeps the others from their turn, and `done` is called with each repository.
 
-    Raises `BakegenError` if there is no plugin.
+    Returns what went wrong, if anything did; raises `BakegenError` if docker has no such plugin.
     """
-    hidden = {order.page.login.password for order in orders}
-    refused = [_too_long(order.page, root) for order in orders]
-    results = []
+    hidden = {one.repository.variables.password for one in pushes}
+    results = {}
     with ending_on_signals():
-        if not all(refused):
+        if not all(one.refused for one in pushes):
             require_pushrm()
-        for order, too_long in zip(orders, refused, strict=True):
-            problem = too_long or _push(order, environment, hidden)
-            results.append(Result(order.page, "failed" if problem else "pushed", problem))
-            done(f"{order.page.repository}: {results[-1].state}")
+        for one in pushes:
+            problem = results[one.repository] = one.refused or _push(one, environment, hidden)
+            done(f"{one.repository.name}: {'failed' if problem else 'pushed'}")
     return results
 
 
@@ -153,9 +120,39 @@ def require_pushrm() -> None:
     if not any(plugin.get("Name") == "pushrm" and not plugin.get("Err") for plugin in plugins or ()):
         raise fail(
             "no-pushrm",
-            "there is no docker with the plugin pushrm here, which pushes READMEs",
-            hint="https://github.com/christian-korneck/docker-pushrm#installation tells how to get it",
+            "docker has no plugin pushrm, which pushes READMEs",
+            hint="install it: https://github.com/christian-korneck/docker-pushrm#installation",
         )
+
+
+def _target(repository: Repository) -> str:
+    """Return a repository as the plugin takes it: HOST/NAMESPACE/NAME."""
+    if repository.host == "docker.io":
+        return f"docker.io/{repository.name.removeprefix('index.').removeprefix('docker.io/')}"
+    return repository.name
+
+
+def _clashes(repositories: Iterable[Repository], target: str) -> Iterator[Problem]:
+    """Yield a problem for each further image with its README on a page: the last to be pushed would be shown."""
+    first, *others = [one for one in repositories if one.readme and _target(one) == target]
+    for one in others:
+        if one.image != first.image:
+            place = first.source.place(first.path).value
+            yield one.problem(
+                "readme-clash",
+                f"{one.name} shows one README, and {first.image} declares its own there ({place})",
+                hint="keep `readme: true` in one of the two",
+            )
+
+
+def _check_current(project: Project, images: Iterable[str]) -> None:
+    with project.evaluator.limits:
+        made = {
+            readme_path(image): OutputFile(render_readme(project, project.graph.manifest(image))) for image in images
+        }
+    stale = compare(project.root, made, made.__contains__).differing
+    if stale:
+        raise fail("stale-output", f"not up to date: {', '.join(stale)}", hint="write it: bakegen generate --docs")
 
 
 def _short(description: str, provider: str) -> str:
@@ -163,35 +160,53 @@ def _short(description: str, provider: str) -> str:
     return textwrap.shorten(description, _SHORT[provider], placeholder="…") if provider in _SHORT else ""
 
 
-def _variables(login: Login, environment: Environment) -> Iterator[tuple[str, str]]:
+def _variables(repository: Repository, environment: Environment) -> Iterator[tuple[str, str]]:
     """Yield the plugin's variables with ours, if those are set; else it asks docker's own store of logins."""
-    if login.kind.readme in _KEYED:
-        own = f"APIKEY__{login.host.upper().replace('.', '_')}"
+    if repository.kind.readme in _KEYED:
+        own = _key_variable(repository)
         found = next((name for name in (own, "DOCKER_APIKEY") if environment.get(name)), "")
         if found:
             yield own, found
-    elif all(environment.get(name) for name in (login.username, login.password)):
-        yield "DOCKER_USER", login.username
-        yield "DOCKER_PASS", login.password
+    elif all(environment.get(name) for name in repository.variables):
+        yield from zip(("DOCKER_USER", "DOCKER_PASS"), repository.variables, strict=True)
 
 
-def _push(order: Order, environment: Environment, hidden: Collection[str]) -> Problem | None:
+def _push(one: ReadmePush, environment: Environment, hidden: Collection[str]) -> Problem | None:
     """Push one README. The plugin sees no secrets but those for its registry: its general ones would go to any."""
-    values = {name: environment.get(ours) or "" for name, ours in order.variables.items()}
+    values = {name: environment.get(ours) or "" for name, ours in one.variables.items()}
     kept = {name: value for name, value in os.environ.items() if name not in hidden and not _OWN.fullmatch(name)}
-    reply = ask(order.command, environment={**kept, **values})
+    reply = ask(one.command, environment={**kept, **values})
     if reply.code == 0:
         return None
     message = _message(reply.said)
     for name, value in values.items():
         if name != "DOCKER_USER":
             message = Credentials(values.get("DOCKER_USER", ""), value).hidden_in(message)
-    hint = "log in: bakegen authenticate; or set " + (
-        f"APIKEY__{order.page.login.host.upper().replace('.', '_')} to a key of Quay's for applications"
-        if order.page.login.kind.readme in _KEYED
-        else f"{order.page.login.username} and {order.page.login.password}"
+    return one.repository.problem(
+        "readme-refused",
+        f"cannot push the README to {one.repository.name}: {message}",
+        hint=_way_in(one.repository),
     )
-    return order.page.login.problem("readme-refused", f"{order.page.repository} took no README: {message}", hint=hint)
+
+
+def _way_in(repository: Repository) -> str:
+    """Return what lets the plugin in."""
+    if repository.kind.readme in _KEYED:
+        return (
+            f"set {_key_variable(repository)} to a token of an application in {repository.kind.title}: no login helps"
+        )
+    variables = f"set {' and '.join(repository.variables)}"
+    try:
+        helper = read_docker_config().helpers.get(repository.kind.server or repository.host)
+    except BakegenError:
+        helper = ""
+    if helper:
+        return f"{variables}: the plugin does not ask docker-credential-{helper} (`credHelpers`), which keeps the login"
+    return f"{variables}, or log in: bakegen authenticate --registry {repository.host}"
+
+
+def _key_variable(repository: Repository) -> str:
+    return f"APIKEY__{repository.host.upper().replace('.', '_')}"
 
 
 def _message(said: str) -> str:
@@ -207,24 +222,25 @@ def _unquoted(text: str) -> str:
         return text.strip('"')
 
 
-def _too_long(page: Page, root: Path) -> Problem | None:
-    """Return a problem if the registry takes no README as long as this one, which a template of the project's made."""
-    path = readme_path(page.image)
-    size, limit = (root / path).stat().st_size, page.login.kind.readme_limit
-    if not limit or size <= limit:
-        return None
-    return page.login.problem(
-        "readme-refused",
-        f"{page.login.kind.title} takes READMEs of {limit:,} bytes, and {path} has {size:,}",
-        hint="let templates/README.md.j2 tell less, or describe less in the manifest",
-    )
+def _refusal(repository: Repository, file: Path) -> Problem | None:
+    """Return why a README cannot get to its page, as far as that can be told before."""
+    kind, size = repository.kind, file.stat().st_size
+    if not _TARGET.fullmatch(_target(repository)):
+        message = f"docker-pushrm takes HOST/NAMESPACE/NAME, without a port, and not {_target(repository)}"
+        return repository.problem("readme-refused", message, hint="leave `readme: true` out here")
+    if kind.readme_limit and size > kind.readme_limit:
+        limit = f"{kind.title} takes READMEs of {kind.readme_limit:,} bytes"
+        message = f"{limit}, and {readme_path(repository.image)} has {size:,}"
+        hint = "shorten templates/README.md.j2, or the descriptions in the manifest"
+        return repository.problem("readme-refused", message, hint=hint)
+    return None
 
 
-def _unwanted(page: Page) -> Problem:
-    kind, host = page.login.kind, page.login.host
-    if kind.readme:
-        message, hint = f"no repository at {host} is to show a README", "declare it: {repository: …, readme: true}"
+def _unwanted(repository: Repository) -> Problem:
+    host = repository.host
+    if repository.kind.readme:
+        message, hint = f"no repository at {host} declares a README", "declare it: {repository: …, readme: true}"
     else:
         showing = ", ".join(kind.title for kind in KINDS if kind.readme)
         message, hint = f"{host} shows no README", f"{showing} show one; `kind:` says so where the host does not"
-    return page.login.problem("no-readme", message, hint=hint)
+    return repository.problem("no-readme", message, hint=hint)

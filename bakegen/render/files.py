@@ -21,13 +21,13 @@ from bakegen.graph.link import no_dockerfile
 from bakegen.graph.model import Target
 from bakegen.graph.scope import FamilyNames
 from bakegen.manifest.model import FileRule, Manifest
-from bakegen.output.files import MOST, OutputFile, path_problems
+from bakegen.output.files import OutputFile, path_problems
 from bakegen.project import Project, read_dockerfile
 from bakegen.render.check_parents import check_dockerfile
 from bakegen.render.parents import parents_as_written
 from bakegen.render.readme import LIMIT, readme_of
 from bakegen.render.template import at_template, render_template
-from bakegen.source.inputs import MEBIBYTE, InputError, is_folder, read_input
+from bakegen.source.inputs import MEBIBYTE, MOST_GENERATED, InputError, is_folder, read_input
 from bakegen.source.paths import folders_of, path_mistake
 from bakegen.source.resources import BAKE_TEMPLATE
 from bakegen.source.yaml import KeyPath, decoded
@@ -172,7 +172,7 @@ class _Renderer:
 
     def add(self, path: str, file: OutputFile, manifest: Manifest, origin: KeyPath) -> None:
         """Add a file; two different ones at one path are a problem that names both places."""
-        if self.size + len(file.content) > MOST:
+        if self.size + len(file.content) > MOST_GENERATED:
             raise self.too_large(path, manifest, origin)
         self.size += len(file.content)
         own = path in (f"{OUTPUT}/{manifest.image}/{name}" for name in METADATA)  # made on request
@@ -189,7 +189,7 @@ class _Renderer:
         self.problems.keep(manifest.source.problem("output-clash", message, origin, hint=hint))
 
     def too_large(self, path: str, manifest: Manifest, origin: KeyPath) -> BakegenError:
-        message = f'with "{path}", the generated files are larger than {MOST // MEBIBYTE} MiB'
+        message = f'with "{path}", the generated files are larger than {MOST_GENERATED // MEBIBYTE} MiB'
         hint = "leave large files out of `files`, and let the Dockerfile COPY them from its build context"
         return manifest.source.failure("too-large", message, origin, hint=hint)
 
@@ -305,7 +305,7 @@ class _Renderer:
         if known := self.looked.get(text):
             return known
         try:
-            content, executable = read_input(self.project.root, text, MOST - self.size)
+            content, executable = read_input(self.project.root, text, MOST_GENERATED - self.size)
         except InputError as error:
             message, hint = f'"{text}" {error.reason}', error.hint
             if error.code == "missing-file":

@@ -17,8 +17,9 @@ from bakegen.source.open_folder import NotAFileError, OpenFolder, TooLargeError
 
 MEBIBYTE = 1024 * 1024
 MOST = 4 * MEBIBYTE  # of a manifest or template: 120,000 lines; more is a mistake, and reading it would take seconds
+MOST_GENERATED = 512 * MEBIBYTE  # of all generated files together: they are kept in memory, and in git
 
-_LINK = "remove the link, or let it lead to what is there"
+_LINK = "point the link to something that exists, or remove it"
 
 
 class InputError(Exception):
@@ -48,7 +49,7 @@ def real_path(root: Path, path: str) -> str:
     except OSError as error:
         raise _input_error(error) from error
     if not real.is_relative_to(top):
-        hint = "let it lead to a place in the project, or copy there what it leads to"
+        hint = "point it to a place in the project, or replace it with a copy"
         raise InputError("unsafe-path", "is a link that leads out of the project", hint)
     return "/".join(real.relative_to(top).parts)
 

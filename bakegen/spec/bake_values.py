@@ -33,16 +33,20 @@ _LAST_AGENT_WINS = (0, 20)  # older clients refuse a second SSH agent of the sam
 
 @dataclass(frozen=True, slots=True)
 class ValueMistake:
-    """Why a value is refused, as the end of a sentence (empty if it is just not known), and what to write instead."""
+    """Why a value is refused, as the end of a sentence (empty if it is just not known), and what to write instead.
+
+    `word` is the part of the value that is wrong, if it is not all of it.
+    """
 
     reason: str
-    hint: str = ""
+    hint: str
+    word: str = ""
 
 
 class _RefusedError(ValueError):
-    def __init__(self, reason: str, hint: str = "") -> None:
+    def __init__(self, reason: str, hint: str = "", word: str = "") -> None:
         super().__init__(reason)
-        self.hint = hint
+        self.hint, self.word = hint, word
 
 
 # What messages call a value, and how a right one looks.
@@ -100,8 +104,10 @@ def _mistake(attribute: str, judge: Callable[[str], None] | None, text: str) -> 
     try:
         if judge:
             judge(text)
+    except _RefusedError as error:
+        return ValueMistake(str(error), error.hint or EXAMPLES[attribute][1], error.word)
     except ValueError as error:
-        return ValueMistake(str(error), getattr(error, "hint", "") or EXAMPLES[attribute][1])
+        return ValueMistake(str(error), EXAMPLES[attribute][1])
     return None
 
 
@@ -356,21 +362,21 @@ def _type_of(options: Iterable[tuple[str, str]]) -> str:
     if not given.get("type"):
         near = did_you_mean("type", given) if "type" not in given else ""
         wrong = near.removeprefix('did you mean "').removesuffix('"?') if near.endswith("?") else ""
-        raise _RefusedError("it has no type", f"write type= instead of {wrong}=" if wrong else "")
+        raise _RefusedError("it has no type", f"write type= instead of {wrong}=" if wrong else "", wrong)
     return given["type"]
 
 
 def _check_keys(options: Iterable[tuple[str, str]], known: Collection[str]) -> None:
     for key, _ in options:
         if key not in known:
-            raise _RefusedError(f'"{key}" is not known here', did_you_mean(key, known))
+            raise _RefusedError(f'"{key}" is not known here', did_you_mean(key, known), key)
 
 
 def _check_among(values: Iterable[str], known: Collection[str], what: str) -> None:
     for value in values:
         if value not in known:
             reason = f'{what} cannot be "{value}"' if what else ""
-            raise _RefusedError(reason, did_you_mean(value, filter(None, known)))
+            raise _RefusedError(reason, did_you_mean(value, filter(None, known)), value)
 
 
 def _check_options(options: Iterable[tuple[str, str]], rules: Mapping[str, _Rule]) -> None:
@@ -379,7 +385,7 @@ def _check_options(options: Iterable[tuple[str, str]], rules: Mapping[str, _Rule
         rule = rules.get(key)
         if isinstance(rule, _Kind):
             if not rule.fits(value):
-                raise _RefusedError(f'{key} is {rule.words}, not "{value}"')
+                raise _RefusedError(f'{key} is {rule.words}, not "{value}"', word=value)
         elif rule:
             _check_among([value], rule, key)
 

@@ -13,14 +13,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from posixpath import normpath
 from typing import Any, Literal
 
 from bakegen.errors import did_you_mean
-from bakegen.spec.csv_record import csv_fields
 from bakegen.spec.dockerfile import (
     INSTRUCTIONS,
     Dockerfile,
@@ -31,7 +29,8 @@ from bakegen.spec.dockerfile import (
     split_words,
     unquoted,
 )
-from bakegen.spec.go_values import go_bool, go_duration, go_integer, go_natural, is_size
+from bakegen.spec.dockerfile_mounts import check_among, check_device, check_mount
+from bakegen.spec.go_values import go_duration, go_integer, go_natural
 from bakegen.spec.references import is_reference
 
 _SPACE = re.compile(r"[\t\v\f\r ]+")  # what BuildKit splits at; a no-break space is part of a word
@@ -230,123 +229,11 @@ def _is_mode(text: str) -> bool:
 def _run(call: _Call) -> None:
     _exec_form(call)
     for value in call.flags.get("mount", ()):
-        _mount(call, value)
+        check_mount(value, call.plain)
     for value in call.flags.get("device", ()):
-        _device(value)
-    _among("--network", call.flags.get("network", ()), ("default", "host", "none"))
-    _among("--security", call.flags.get("security", ()), ("insecure", "sandbox"))
-
-
-def _among(what: str, values: Sequence[str], known: Collection[str]) -> None:
-    for value in values:
-        if value not in known:
-            raise DockerfileError(0, f"{what} cannot be: {value}", did_you_mean(value, known))
-
-
-_MOUNT_TYPES = ("bind", "cache", "secret", "ssh", "tmpfs")
-_SWITCHES = ("readonly", "ro", "readwrite", "rw", "required")  # options that need no value
-_MOUNT_OPTIONS = (
-    *("type", "from", "source", "src", "target", "dst", "destination", "id", "sharing", "size", "mode", "uid", "gid"),
-    *("env", *_SWITCHES),
-)
-
-
-def _mount(call: _Call, text: str) -> None:
-    """Check one RUN --mount, in the order of its options, as BuildKit does (instructions/commands_runmount.go)."""
-    try:
-        fields = csv_fields(text)
-    except ValueError as error:
-        raise DockerfileError(0, f"{error}: --mount={text}") from None
-    kind = "bind"
-    found: dict[str, str] = {}
-    open_kind = False  # a variable says the type, so what goes with it cannot be told
-    for field in fields:
-        key, given, value = field.partition("=")
-        key = key.lower()
-        if not given and key not in _SWITCHES:
-            known = key in _MOUNT_OPTIONS
-            hint = f"write {key}=…" if known else did_you_mean(key, _MOUNT_OPTIONS)
-            raise DockerfileError(
-                0, f"an option of --mount {'lacks its value' if known else 'is not known'}: {field}", hint
-            )
-        if key not in _MOUNT_OPTIONS:
-            raise DockerfileError(0, f"--mount has no option: {key}", did_you_mean(key, _MOUNT_OPTIONS))
-        bare = call.plain(value)
-        if "$" in value and not bare:
-            open_kind = open_kind or key == "type"
-        elif key == "type":
-            kind = bare.lower()
-            _among("the type of --mount", [kind], _MOUNT_TYPES)
-        elif not open_kind:
-            _mount_option(key, bare, kind, given=bool(given))
-        found[_SAME.get(key, key)] = bare or value
-    if not open_kind:
-        _mounted(kind, found)
-
-
-_SAME = {"src": "source", "dst": "target", "destination": "target"}
-
-
-def _mount_option(key: str, value: str, kind: str, *, given: bool) -> None:
-    if (key == "required" and kind not in ("secret", "ssh")) or (key == "size" and kind != "tmpfs"):
-        hint = "the type stands first" if kind == "bind" else ""
-        raise DockerfileError(0, f"a mount of type {kind} has no option: {key}", hint)
-    wrong = (
-        (key in _SWITCHES and given and go_bool(value) is None)
-        or (key == "size" and not is_size(value))
-        or (key == "mode" and go_natural(value, 32, base=8) is None)
-        or (key in ("uid", "gid") and go_natural(value, 32) is None)
-    )
-    if key == "sharing":
-        _among("sharing", [value.lower()], ("shared", "private", "locked"))
-    if wrong:
-        raise DockerfileError(0, f"an option of --mount takes {_TAKEN[key]}, not: {value}")
-
-
-_TAKEN = {
-    **dict.fromkeys(_SWITCHES, "true or false"),
-    **dict.fromkeys(("uid", "gid"), "a number"),
-    "size": "a size such as 64m",
-    "mode": "an octal number",
-}
-
-
-def _mounted(kind: str, found: Mapping[str, str]) -> None:
-    """Check the options of a mount together."""
-    for key in ("mode", "uid", "gid"):
-        if key in found and kind in ("bind", "tmpfs"):
-            raise DockerfileError(0, f"a mount of type {kind} has no option: {key}")
-    if found.get("sharing") and kind != "cache":
-        raise DockerfileError(0, f"a mount of type {kind} has no option: sharing", "it goes with type=cache")
-    if kind == "secret":
-        if found.get("from"):
-            raise DockerfileError(0, "a mount of type secret has no option: from")
-        if not any(found.get(key) for key in ("source", "target", "id")):
-            raise DockerfileError(0, "a secret is mounted by its id", "add id=…")
-        if found.get("source") and found.get("id"):
-            raise DockerfileError(0, "a secret has an id or a source, not both", "leave out the source")
-    if kind == "ssh" and found.get("source"):
-        raise DockerfileError(0, "a mount of type ssh has no option: source")
-    if kind in ("bind", "cache", "tmpfs") and normpath(found.get("target", "").replace("//", "/")) == "/":
-        raise DockerfileError(0, f"nothing can be mounted at: {found['target']}")
-
-
-def _device(text: str) -> None:
-    try:
-        fields = csv_fields(text)
-    except ValueError as error:
-        raise DockerfileError(0, f"{error}: --device={text}") from None
-    name = ""
-    for field in fields:
-        key, given, value = field.partition("=")
-        key = key.lower()
-        if key == "required":
-            if given and go_bool(value) is None:
-                raise DockerfileError(0, f"required is true or false, not: {value}")
-        elif name:
-            raise DockerfileError(0, f"--device has no option: {field}")
-        else:
-            name = value if given and key == "name" else field
+        check_device(value)
+    check_among("--network", call.flags.get("network", ()), ("default", "host", "none"))
+    check_among("--security", call.flags.get("security", ()), ("insecure", "sandbox"))
 
 
 def _shell_form(call: _Call) -> None:

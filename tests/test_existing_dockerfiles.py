@@ -1,0 +1,100 @@
+"""docs/existing-dockerfiles.md: what it replaces is replaced.
+
+The script, the bake file and the manifest of the page build the same images, and what the tables put in place of old
+commands is accepted by bake, or fits the schema.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import run
+from test_docs import ROOT, Block, bakes, blocks
+
+from bakegen.manifest.schema import check_schema
+from bakegen.source.yaml import Source, parse_source
+
+PAGE = ROOT / "docs" / "existing-dockerfiles.md"
+
+needs_buildx = pytest.mark.usefixtures("newest_buildx")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The last project of the page, generated."""
+    root = tmp_path_factory.mktemp("site")
+    last = PAGE.read_text().rpartition("<!-- new project -->")[2]
+    for block in blocks(last):
+        if isinstance(block, Block) and block.mark.startswith("file: "):
+            file = root / block.mark.removeprefix("file: ")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("".join(f"{line}\n" for line in block.lines))
+    (root / "override.hcl").write_text("")
+    assert run(root, ["generate"]).code == 0
+    return root
+
+
+def printed(site: Path, words: str) -> dict[str, Any]:
+    """The targets that `docker buildx bake … --print` prints."""
+    text, code = bakes(site, f"docker buildx bake {words} --print")
+    assert code == 0, text
+    targets: dict[str, Any] = json.loads(text)["target"]
+    return targets
+
+
+def test_the_script_and_the_manifest_build_the_same_images(site: Path, tmp_path: Path) -> None:
+    """What the script would run is what `explain` shows for each target."""
+    (tmp_path / "docker").write_text('#!/bin/sh\nprintf "docker"; printf " %s" "$@"; echo\n')
+    (tmp_path / "docker").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    script = subprocess.run(
+        ["sh", "build.sh"], cwd=site, env={"PATH": path}, text=True, capture_output=True, check=True
+    )
+    explained = ""
+    for target in run(site, ["list", "--format", "names"]).stdout.split():
+        explained += run(site, ["explain", target]).stdout
+
+    def commands(text: str) -> list[list[str]]:
+        lines = re.findall(r"docker buildx build .*", text)
+        return sorted(sorted(w for w in shlex.split(line) if not w.startswith(("--push", "--file="))) for line in lines)
+
+    assert len(commands(script.stdout)) == 3
+    assert commands(script.stdout) == commands(explained)
+
+
+@needs_buildx
+def test_the_old_bake_file_and_the_new_one_mean_the_same(site: Path) -> None:
+    old = json.dumps(printed(site, "--file old.hcl base web"))
+    renamed = re.sub(r'(?<="|:)(base|web_python3-\d+)(?=")', r"site_\1", old)
+
+    assert json.loads(renamed) == printed(site, "base web")
+
+
+def replacements() -> Iterator[str]:
+    """The code in the last column of the tables that replace something."""
+    for line in PAGE.read_text().partition("## Replace what")[2].splitlines():
+        if line.startswith("| "):
+            yield from (code.replace("\\|", "|") for code in re.findall(r"`([^`]+)`", re.split(r"(?<!\\)\|", line)[2]))
+
+
+@needs_buildx
+@pytest.mark.parametrize("command", sorted({code for code in replacements() if "docker buildx bake" in code}))
+def test_bake_accepts_the_commands_that_replace_others(site: Path, command: str) -> None:
+    said, code = bakes(site, f"{command.removesuffix(' --push')} --print")
+
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("part", sorted({code for code in replacements() if re.match(r"[a-z]+: ", code)}))
+def test_the_parts_of_manifests_that_replace_others_fit_the_schema(part: str) -> None:
+    source = parse_source(part.encode(), "part.yml")
+
+    assert not check_schema(Source(source.file, {"image": "site", **source.content}, source.places, source.lines))
