@@ -258,7 +258,7 @@ class _SectionWriter:
         needed = Counter(
             repositories
             for block in self.blocks
-            for repositories in {target.repositories for target in block.targets if target.publish}
+            for repositories in dict.fromkeys(target.repositories for target in block.targets if target.publish)
         )
         several = [repositories for repositories, count in needed.items() if count > 1]
         base = constant(self.manifest.image)
