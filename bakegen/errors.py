@@ -212,6 +212,7 @@ class Collector:
 
 
 _LISTED = 12  # known words that a hint lists
+_WINDOW = 160  # characters of a line that are shown
 
 
 def fail(
@@ -298,7 +299,7 @@ def format_problem(problem: Problem) -> str:
         if problem.position.column:
             lines.append(f"{gutter} | {mark}")
     if hint := problem.hint or _REMEDIES.get(problem.code, ""):
-        lines.append(f"  = help: {printable(hint)}")
+        lines.append(f"  = help: {_shortened(printable(hint))}")
     return "\n".join(lines)
 
 
@@ -309,8 +310,10 @@ def underlined(source: str, column: int, length: int) -> tuple[str, str]:
     ('runtime,CUDNN', '        ^~~~~')
     """
     start = max(0, column - 1)
-    before, marked = (printable(part).replace("\t", " ") for part in (source[:start], source[start : start + length]))
-    shown, at = _clip(printable(source).replace("\t", " "), len(before) + 1)
+    end = start + min(length, _WINDOW)
+    parts = source[max(0, start - _WINDOW) : start], source[start:end], source[end : end + _WINDOW]
+    before, marked, after = (printable(part).replace("\t", " ") for part in parts)
+    shown, at = _clip(before + marked + after, len(before) + 1)
     space, width = _width(shown[: at - 1]), _width(shown[at - 1 : at - 1 + len(marked)])
     return shown, f"{' ' * space}^{'~' * (width - 1)}"
 
@@ -325,7 +328,7 @@ def _width(text: str) -> int:
     return sum(0 if combining(c) else 1 + (east_asian_width(c) in "WF") for c in text)
 
 
-def _clip(source: str, column: int, width: int = 160) -> tuple[str, int]:
+def _clip(source: str, column: int, width: int = _WINDOW) -> tuple[str, int]:
     """Return a window of at most `width` characters around `column`, and the column inside that window."""
     if len(source) <= width:
         return source, column

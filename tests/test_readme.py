@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from bakegen.expressions.sandbox import split_expressions
 from bakegen.expressions.scope import EMPTY_NAME, Expression
+from bakegen.expressions.syntax import split_expressions
 from bakegen.graph.tag_names import join_names
 from bakegen.manifest.model import Deprecation
 from bakegen.project import Project, load_project

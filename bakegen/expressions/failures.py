@@ -9,16 +9,26 @@ from dataclasses import dataclass
 
 from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.sandbox import MAX_RANGE
-from jinja2.tests import TESTS as DEFAULT_TESTS
+from jinja2.tests import TESTS as JINJA_TESTS
 from jinja2.utils import missing
 
 from bakegen.errors import Code, did_you_mean
-from bakegen.expressions.limits import SECONDS, TooExpensiveError
-from bakegen.expressions.sandbox import FILTERS, UNSTABLE_FILTERS, TemplateFailError
+from bakegen.expressions.filters import FILTERS
+from bakegen.expressions.limits import OverrunError
+from bakegen.expressions.plain import TooLargeError
+from bakegen.expressions.sandbox import TemplateFailError, UnsafeError
 from bakegen.expressions.values import BoundValue, NotAvailableError, NoTextError
 from bakegen.expressions.versions import TESTS
+
+_SHOWN = 100  # characters of a name in a message
+# What Python says of its own, and what to say of it to people who write templates.
+_REWORDED = (
+    (re.compile(r"[\w.]+\.Sandbox\.call\(\) "), ""),
+    (re.compile(r"\b(?:sync_do|do|test|is)?_(\w+)\(\)"), r"`\1`"),
+    (re.compile(r"Python int too large to convert to .*"), "a number is too large"),
+    (re.compile(r" at 0x[0-9a-f]+"), ""),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +41,20 @@ class Failure:
     patterns: tuple[str, ...] = ()
 
 
-def explain_failure(error: Exception, names: Iterable[str]) -> Failure:
+def explain_failure(error: BaseException, names: Iterable[str]) -> Failure:
     """Return what to say of an exception that Jinja raised or let pass."""
     match error:
+        case OverrunError():
+            return Failure(error.problem.code, error.problem.message, error.problem.hint)
         case NoTextError():
             return Failure("template-failed", str(error), error.hint)
         case NotAvailableError():
             name = getattr(getattr(error, "undefined", None), "_undefined_name", None)
             return Failure("not-available", str(error), error.hint, _word(name or error.name))
+        case UnsafeError():
+            return Failure("unsafe-expression", str(error), "", (re.escape(error.name),))
         case SecurityError():
-            attribute = re.search(r"attribute '(\w+)'", str(error))
-            operator = str(error).split()[2]
-            pattern = re.escape(attribute[1] if attribute else operator)
-            return Failure("unsafe-expression", str(error).rstrip("."), "", (pattern,))
+            return Failure("unsafe-expression", _reworded(error))
         case UndefinedError():
             return _explain_undefined(error, names)
         case TemplateSyntaxError():
@@ -51,21 +62,44 @@ def explain_failure(error: Exception, names: Iterable[str]) -> Failure:
         case TemplatesNotFound():
             return Failure("template-missing", str(error.message).rstrip("."))
         case TemplateNotFound():
-            message = f'there is no template "{error.message}"'
+            message = f'there is no template "{_shown(error.message)}"'
             return Failure("template-missing", message, "", (re.escape(str(error.message)),))
         case TemplateFailError():
             return Failure("template-refused", str(error))
-        case RecursionError() | SyntaxError():  # Python's own limit on nested blocks is a SyntaxError
-            message = "calls or includes itself without end, or is nested too deeply"
-            return Failure("too-expensive", message, "break the circle, or take it apart")
-        case TooExpensiveError():
-            return Failure("too-expensive", f"takes more than {SECONDS} seconds", "make the loops smaller")
+        case RecursionError():
+            return _NESTED
+        case SyntaxError():  # of the Python that Jinja made
+            said = str(error.msg)
+            return _NESTED if "nested" in said or "too many levels" in said else _explain_syntax(said)
+        case TooLargeError():
+            return Failure("too-expensive", str(error), error.hint)
         case OverflowError() if "MAX_RANGE" in str(error):
             return Failure("too-expensive", f"asks for a range of more than {MAX_RANGE:,}", "make the range smaller")
-        case MemoryError() | OverflowError():
+        case MemoryError():
             return Failure("too-expensive", "asks for more memory than it may have", "make the text smaller")
-    said = re.sub(r"\bdo_(\w+)\(\)", r"`\1`", str(error)) or type(error).__name__
-    return Failure("template-failed", f"cannot be evaluated: {said}")
+        case ValueError() if "integer string conversion" in str(error):
+            return Failure("template-failed", "cannot be evaluated: a number has more than 4,300 digits")
+    return Failure("template-failed", f"cannot be evaluated: {_reworded(error)}")
+
+
+_NESTED = Failure(
+    "too-expensive",
+    "calls or includes itself without end, or is nested too deeply",
+    "break the circle, or take it apart",
+)
+
+
+def _reworded(error: BaseException) -> str:
+    said = str(error)
+    for pattern, words in _REWORDED:
+        said = pattern.sub(words, said)
+    return said or type(error).__name__
+
+
+def _shown(name: object) -> str:
+    """Return a name for a message; what is not plain has only its type."""
+    text = str(name) if isinstance(name, str | int | float) else type(name).__name__
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _word(name: object) -> tuple[str, ...]:
@@ -79,17 +113,18 @@ def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> Failure:
     if undefined is None:
         return Failure("undefined-name", str(error.message))
     owner, name = undefined._undefined_obj, undefined._undefined_name  # noqa: SLF001 - Jinja's documented hook
+    shown = _shown(name)
     if owner is missing:
-        return Failure("undefined-name", f'undefined name "{name}"', did_you_mean(str(name), names), _word(name))
-    patterns = (rf"(?<=\.){re.escape(str(name))}(?!\w)",)
+        return Failure("undefined-name", f'undefined name "{shown}"', did_you_mean(shown, names), _word(shown))
+    patterns = (rf"(?<=\.){re.escape(shown)}(?!\w)",)
     if isinstance(owner, BoundValue):
-        return Failure("undefined-name", *owner._describe_missing(str(name)), patterns)  # noqa: SLF001
+        return Failure("undefined-name", *owner._describe_missing(shown), patterns)  # noqa: SLF001
     if isinstance(owner, dict):
-        hint = did_you_mean(str(name), map(str, owner))
-        return Failure("undefined-name", f'there is no entry "{name}"', hint, patterns)
+        hint = did_you_mean(shown, (key for key in owner if isinstance(key, str)))
+        return Failure("undefined-name", f'there is no entry "{shown}"', hint, patterns)
     if isinstance(owner, str):
-        return Failure("undefined-name", f'the text "{owner}" has no property "{name}"', "", patterns)
-    return Failure("undefined-name", f'there is no attribute "{name}" here', "", patterns)
+        return Failure("undefined-name", f'the text "{_shown(owner)}" has no property "{shown}"', "", patterns)
+    return Failure("undefined-name", f'there is no attribute "{shown}" here', "", patterns)
 
 
 _TAGS = "if elif else endif for endfor set endset include import from macro endmacro extends block endblock raw".split()
@@ -104,8 +139,7 @@ def _explain_syntax(message: str) -> Failure:
     block = re.search(r"looking for the following tags: (.*?)\. The innermost block .* is '(\w+)'", message)
     if known:
         message, patterns = f'there is no {known[1]} "{known[2]}"', _word(known[2])
-        filters = {*DEFAULT_FILTERS, *FILTERS} - {*UNSTABLE_FILTERS}
-        hint = did_you_mean(known[2], filters if known[1] == "filter" else {*DEFAULT_TESTS, *TESTS})
+        hint = did_you_mean(known[2], FILTERS if known[1] == "filter" else {*JINJA_TESTS, *TESTS})
     elif tag:
         message, patterns = f'there is no tag "{tag[1]}"', _word(tag[1])
         near = _OTHER_TAGS.get(tag[1]) or next(iter(difflib.get_close_matches(tag[1], _TAGS, n=1)), "")

@@ -2,42 +2,63 @@
 
 In: text or the name of a template, and a `Scope`. Out: what it gives, a string or `FreeText`. This room and `render` are
 the only users of Jinja.
+
+Whatever a template makes of values passes through here, by a filter, a call, an operator or a bracket, and comes out as
+`plain` says.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from types import BuiltinMethodType, CodeType, MethodType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.loaders import BaseLoader
-from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import SandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import missing
 
 from bakegen.errors import BakegenError
-from bakegen.expressions.limits import Limits
+from bakegen.expressions.attributes import is_readable
+from bakegen.expressions.filters import FILTERS, check_arguments
+from bakegen.expressions.generator import Generator
+from bakegen.expressions.limits import Limits, OverrunError
+from bakegen.expressions.plain import (
+    MOST,
+    bounded,
+    check_product,
+    check_spelling,
+    no_spelling,
+    too_large,
+)
 from bakegen.expressions.text import Text
-from bakegen.expressions.values import BoundValue, FreeText, NotAvailableError, NoTextError, text_of
+from bakegen.expressions.values import BoundValue, FreeText, NotAvailableError, text_of
 from bakegen.expressions.versions import TESTS
 
 if TYPE_CHECKING:
     from bakegen.expressions.scope import Scope
 
+MOST_OF_FILE = 16 * 1024 * 1024  # characters of a rendered file
 _SCOPE = "bakegen scope"  # key in Jinja's own mapping of names; the space keeps templates from naming it
 NAME_OF = "__name_of_"  # before an axis that a tag pattern mentions by itself
-UNSTABLE_FILTERS = ("random", "pprint")  # differ from run to run
-
-
 _LENGTH = re.compile(r"\$\{#")
 _RAW = re.compile(r"\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\b", re.DOTALL)
 
 
 class TemplateFailError(Exception):
     """A template called `fail("…")`."""
+
+
+class UnsafeError(SecurityError):
+    """A template asks for what it cannot have: an attribute or an operator."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'"{name}" is not available in expressions and templates')
+        self.name = name
 
 
 class _Undefined(StrictUndefined):
@@ -88,16 +109,7 @@ def _finalize(value: Any) -> str | FreeText:
         return "true" if value else "false"
     if isinstance(value, int | float | Undefined):  # strict ones raise when they are written
         return str(value)  # the others stand for the missing `else` of `{{ x if y }}`, which writes nothing
-    kinds = {
-        list: ("a list", "join its items: {{ … | join(', ') }}"),
-        tuple: ("a list", "join its items: {{ … | join(', ') }}"),
-        dict: ("a mapping", "name one of its entries"),
-        type(None): ("nothing (null)", "give it a value, or say what to write instead: {{ … or '' }}"),
-    }
-    kind, hint = kinds.get(type(value), ("an object", ""))
-    if callable(value):
-        kind, hint = "a function", "call it, or choose another name"
-    raise NoTextError(f"{kind} cannot be written as text", hint)
+    raise no_spelling(value)
 
 
 def _finalize_in_file(value: Any) -> str | FreeText:
@@ -110,70 +122,65 @@ def _finalize_in_file(value: Any) -> str | FreeText:
     return _finalize(value)
 
 
-def _concat(pieces: Iterable[str | FreeText]) -> str | FreeText:
-    """Join the pieces that a template gives; Jinja calls this wherever it makes one text of several."""
-    found = list(pieces)
+def _joined(pieces: Iterable[str | FreeText], most: int) -> str | FreeText:
+    """Join the pieces that a template gives; raises TooLargeError."""
+    found, left = [], most
+    for piece in pieces:
+        text = _finalize(piece)  # as a filter block gives whatever its filter gives
+        found.append(text)
+        left -= len(text) if isinstance(text, str) else 0
+        if left < 0:
+            raise too_large(most)
     try:
         return "".join(found)  # type: ignore[arg-type]  # most texts hold no variable
     except TypeError:
         return FreeText(Text.joined(map(text_of, found)))
 
 
-def _major(version: object) -> str:
-    """Return the first part of a version: `3.14.2` -> `3`."""
-    return str(version).partition(".")[0]  # str() refuses text that is not known yet
+def _fail(message: str) -> NoReturn:
+    """Let a template refuse what it was given."""
+    check_spelling(message)
+    raise TemplateFailError(message)
 
 
-def _minor(version: object) -> str:
-    """Return the first two parts of a version: `3.14.2` -> `3.14`."""
-    return ".".join(str(version).split(".")[:2])
+class _Formatter(SandboxedFormatter):
+    """What `"{}".format(…)` does; each field is spelled as it would be elsewhere."""
+
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+        """Return the value of a field, and its name."""
+        value, name = super().get_field(field_name, args, kwargs)
+        check_spelling(value)
+        return value, name
 
 
-def _quoted(text: object) -> str:
-    """Return text as a double-quoted word of a Dockerfile's ENV, ARG or LABEL, where `$` means a variable."""
-    escaped = re.sub(r'([\\"$])', r"\\\1", str(text))
-    return f'"{escaped}"'
+def _is_method_of_text(value: Any) -> bool:
+    return isinstance(value, MethodType | BuiltinMethodType) and isinstance(value.__self__, str)
 
 
-class _Fail:
-    """Let a template refuse what it was given: `fail("…")`. An object, since text made of a function is an address."""
+class Sandbox(SandboxedEnvironment):
+    """Jinja's own sandbox, with a list of what can be read, and bounds on what can be made."""
 
-    def __call__(self, message: str) -> NoReturn:
-        """Raise the message as the problem of the template."""
-        raise TemplateFailError(message)
-
-    def __str__(self) -> NoReturn:
-        raise NoTextError("a function cannot be written as text", "call it, or choose another name")
-
-
-FILTERS = {"major": _major, "minor": _minor, "quoted": _quoted}
-
-
-class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's own sandbox refuses names beginning with `_` and mutation; random things are taken out of it."""
-
-    intercepted_binops = frozenset({"**"})
+    intercepted_binops = frozenset(SandboxedEnvironment.default_binop_table)
     context_class = _ScopedContext
-    code_generator_class = NativeCodeGenerator  # leaves what is written as it is, where others make strings of it
-    concat = staticmethod(_concat)  # type: ignore[assignment]  # gives FreeText, too
+    code_generator_class = Generator
+    bounded = staticmethod(bounded)
 
     def __init__(self, loader: BaseLoader | None, finalize: Callable[[Any], str | FreeText] = _finalize) -> None:
         super().__init__(
             loader=loader,
             undefined=_Undefined,
             finalize=finalize,
+            optimized=False,  # which would evaluate while a template is compiled
             keep_trailing_newline=True,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=-1,
         )
-        for name in UNSTABLE_FILTERS:
-            del self.filters[name]
+        self.filters = dict(FILTERS)
         del self.globals["lipsum"]
-        self.filters.update(FILTERS)
         self.tests.update(TESTS)
-        self.globals.update(fail=_Fail())
+        self.globals.update(fail=_fail)
         self.used: dict[str, None] = {}  # the templates that were asked for since the last rendering began
 
     def get_template(
@@ -211,31 +218,92 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateSyntaxError("`${#` begins a comment here", line, name, filename)
         return super().preprocess(source, name, filename)
 
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Return whether an attribute may be read; of an axis value, only those of any text."""
-        if isinstance(obj, BoundValue) and not hasattr(str, attr):
-            return False
-        return super().is_safe_attribute(obj, attr, value)
-
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return a property of an axis value, or an attribute of something else."""
+        """Return what `obj.attribute` is: an own property of an axis value, an attribute, or an entry."""
         if isinstance(obj, BoundValue) and obj._has_property(attribute):  # noqa: SLF001 - hidden from expressions
             return obj._property(attribute)  # noqa: SLF001
         if isinstance(obj, FreeText):
             obj._refuse()  # noqa: SLF001
-        return super().getattr(obj, attribute)
+        if is_readable(obj, attribute):
+            value = getattr(obj, attribute, missing)
+            if value is not missing:
+                return self.wrap_str_format(value) or value
+        try:
+            return obj[attribute]
+        except (TypeError, LookupError, AttributeError):
+            pass
+        if hasattr(obj, attribute):
+            return self.undefined(name=attribute, exc=lambda _: UnsafeError(attribute))  # type: ignore[arg-type]
+        return self.undefined(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return a property of an axis value, or an item of something else."""
-        if isinstance(obj, BoundValue) and isinstance(argument, str) and obj._has_property(argument):  # noqa: SLF001
-            return obj._property(argument)  # noqa: SLF001
+        """Return what `obj[argument]` is: an own property of an axis value, an entry, or an attribute."""
         if isinstance(obj, FreeText):
             obj._refuse()  # noqa: SLF001
-        return super().getitem(obj, argument)
+        if not (isinstance(obj, BoundValue) and isinstance(argument, str)):
+            try:
+                return obj[argument]
+            except (TypeError, LookupError, AttributeError):
+                pass
+        return self.getattr(obj, str(argument)) if isinstance(argument, str) else self.undefined(obj=obj, name=argument)
 
-    def call_binop(self, _context: Context, operator: str, _left: Any, _right: Any) -> Any:
-        """Refuse the operators that make much of little."""
-        raise SecurityError(f"the operator {operator} is not available in templates")
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Return what stands for `"…".format` and `"…".format_map`, None for any other value."""
+        if not _is_method_of_text(value) or value.__name__ not in ("format", "format_map"):
+            return None
+        text = str(value.__self__)
+        formatter = _Formatter(self)
+        if value.__name__ == "format":
+            return lambda *args, **kwargs: formatter.vformat(text, args, kwargs)
+        return lambda mapping: formatter.vformat(text, (), mapping)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return what a function or method gives."""
+        if args:
+            bounded(args)
+        if kwargs:
+            bounded([value for name, value in kwargs.items() if not name.startswith("_")])  # Jinja's own begin with it
+        if _is_method_of_text(obj):
+            check_arguments(obj.__name__, obj.__self__, args)
+        return bounded(super().call(context, obj, *args, **kwargs))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Return what an operator gives; `**`, which makes much of little, is refused."""
+        if operator == "**":
+            raise UnsafeError(operator)
+        if operator == "*":
+            for value, times in ((left, right), (right, left)):
+                if isinstance(value, str | list | tuple) and isinstance(times, int):
+                    check_product(len(value), times)
+        elif operator == "%" and isinstance(left, str):
+            check_spelling(right)
+        return bounded(super().call_binop(context, operator, left, right))
+
+    @staticmethod
+    def call_tilde(values: Sequence[Any]) -> str:
+        """Return values joined by `~`."""
+        check_spelling(values)
+        joined: str = bounded("".join(map(str, values)))
+        return joined
+
+    @staticmethod
+    def concat(pieces: Iterable[str | FreeText]) -> str | FreeText:  # type: ignore[override]
+        """Return what a block, macro or expression writes, as one text."""
+        return _joined(pieces, MOST)
+
+    def _compile(self, source: str, filename: str) -> CodeType:
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):  # Python's own about the code of Jinja
+            return super()._compile(source, filename)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        try:
+            return super()._parse(source, name, filename)
+        except ValueError:  # about a number that Python does not read, without its place
+            found = re.search(r"\d(_?\d){4300}", source)
+            if not found:
+                raise
+            line = source.count("\n", 0, found.start()) + 1
+            raise TemplateSyntaxError("a number has more than 4,300 digits", line, name, filename) from None
 
 
 class TagSandbox(Sandbox):
@@ -255,56 +323,6 @@ class TagSandbox(Sandbox):
         return tree
 
 
-def computed_from(pattern: str, axes: frozenset[str]) -> str | None:
-    """Return an axis that a tag pattern computes text from, where it could have meant a name of its value; None if none.
-
-    `{{ axis }}` means the names, and conditions compare the value: neither is meant here.
-    """
-    try:
-        stack: list[nodes.Node] = [_LEXER.parse(pattern)]
-    except (TemplateSyntaxError, RecursionError):  # whoever evaluates it says so
-        return None
-    while stack:
-        node = stack.pop()
-        if isinstance(node, nodes.Compare | nodes.Test | nodes.Getattr | nodes.Getitem):
-            continue
-        if isinstance(node, nodes.Name) and node.name in axes:
-            return node.name
-        left_out = [node.test] if isinstance(node, nodes.CondExpr | nodes.If) else []
-        if isinstance(node, nodes.Output):
-            left_out = [child for child in node.nodes if isinstance(child, nodes.Name)]
-        stack += [child for child in node.iter_child_nodes() if child not in left_out]
-    return None
-
-
-def compared_with(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each name that an expression compares with a constant text (`==`, `!=`, `in`), and that text.
-
-    >>> list(compared_with("{{ 'x' if distro != 'debian' }}"))
-    [('distro', 'debian')]
-    """
-    try:
-        tree = _LEXER.parse(text)
-    except (TemplateSyntaxError, RecursionError):  # whoever evaluates it says so
-        return
-    for comparison in tree.find_all(nodes.Compare):
-        sides = [comparison.expr, *(operand.expr for operand in comparison.ops)]
-        plain = all(operand.op in {"eq", "ne", "in", "notin"} for operand in comparison.ops)
-        names = [side.name for side in sides if isinstance(side, nodes.Name)]
-        if len(sides) == 2 and len(names) == 1 and plain:  # noqa: PLR2004 - a name and what it is compared with
-            other = next(side for side in sides if not isinstance(side, nodes.Name))
-            if isinstance(other, nodes.List | nodes.Tuple) and comparison.ops[0].expr is not other:
-                continue
-            constants = other.items if isinstance(other, nodes.List | nodes.Tuple) else [other]
-            within = comparison.ops[0].op in {"in", "notin"} and other is comparison.expr  # a text in a longer one
-            for constant in constants if not within else ():
-                if isinstance(constant, nodes.Const) and isinstance(constant.value, str):
-                    yield names[0], constant.value
-
-
-_LEXER = Sandbox(None)
-
-
 class Evaluator:
     """Compiles each text once and evaluates it within limits. One for a project."""
 
@@ -317,55 +335,39 @@ class Evaluator:
         self._conditions: dict[str, Callable[[Scope], Any]] = {}
 
     def text(self, text: str, scope: Scope, named: frozenset[str] = frozenset()) -> str | FreeText:
-        """Return `text` with its expressions evaluated; raises whatever Jinja raises.
+        """Return `text` with its expressions evaluated; raises what Jinja raises, and TooLargeError.
 
         In a tag pattern, a mention of one of the axes in `named` stands for a name of its value.
         """
-        run = self._texts.get((text, named))
-        if run is None:
-            sandbox = self._tags.setdefault(named, TagSandbox(named)) if named else self._inline
-            template = sandbox.from_string(text)
-            run = self._texts[text, named] = lambda scope: template.render({_SCOPE: scope})
-        found: str | FreeText = self._bounded(run, scope)
-        return found
+        with self.limits.piece:
+            run = self._texts.get((text, named))
+            if run is None:
+                sandbox = self._tags.setdefault(named, TagSandbox(named)) if named else self._inline
+                template = sandbox.from_string(text)
+                run = self._texts[text, named] = lambda scope: template.render({_SCOPE: scope})
+            found: str | FreeText = run(scope)
+            return found
 
     def test(self, text: str, scope: Scope) -> bool:
-        """Return whether a condition holds; raises whatever Jinja raises."""
-        run = self._conditions.get(text)
-        if run is None:
-            condition = self._inline.compile_expression(text, undefined_to_none=False)
-            run = self._conditions[text] = lambda scope: bool(condition({_SCOPE: scope}))
-        return bool(self._bounded(run, scope))
+        """Return whether a condition holds; raises what Jinja raises, and TooLargeError."""
+        with self.limits.piece:
+            run = self._conditions.get(text)
+            if run is None:
+                condition = self._inline.compile_expression(text, undefined_to_none=False)
+                run = self._conditions[text] = lambda scope: bool(condition({_SCOPE: scope}))
+            return bool(run(scope))
 
     def render(self, name: str, scope: Scope) -> str:
-        """Return the template file `name` rendered; raises whatever Jinja raises."""
-        self.templates.used.clear()
-        return str(self._bounded(lambda scope: self.templates.get_template(name).render({_SCOPE: scope}), scope))
+        """Return the template file `name` rendered; raises what Jinja raises, and TooLargeError."""
+        with self.limits.piece:
+            self.templates.used.clear()
+            try:
+                pieces = self.templates.get_template(name).generate({_SCOPE: scope})
+                return str(_joined(pieces, MOST_OF_FILE))
+            except OverrunError:  # for which Jinja does not look up the line of the template
+                self.templates.handle_exception()
 
     @property
     def used(self) -> tuple[str, ...]:
         """The templates that the last rendering needed, with all that they extend, include or import; sorted."""
         return tuple(sorted(self.templates.used))
-
-    def _bounded(self, run: Callable[[Scope], Any], scope: Scope) -> Any:
-        self.limits.start()
-        try:
-            return run(scope)
-        finally:
-            self.limits.stop()
-
-
-def split_expressions(text: str) -> list[str] | None:
-    """Return literal text and expressions in turn: literal, expression, literal, …, literal.
-
-    None stands for text with statements or comments, which has no such parts. The text must be valid.
-    """
-    parts = [""]
-    for _, kind, value in _LEXER.lex(text):
-        if kind in {"variable_begin", "variable_end"}:
-            parts.append("")
-        elif kind.endswith("_begin"):
-            return None
-        else:
-            parts[-1] += value
-    return [part.strip() if index % 2 else part for index, part in enumerate(parts)]

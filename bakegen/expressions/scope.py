@@ -13,8 +13,10 @@ from typing import Any
 
 from jinja2.utils import missing
 
-from bakegen.errors import BakegenError, narrowed
+from bakegen.errors import BakegenError, Problem, narrowed
 from bakegen.expressions.failures import explain_failure
+from bakegen.expressions.limits import TOO_LONG, OverrunError
+from bakegen.expressions.plain import too_large
 from bakegen.expressions.sandbox import NAME_OF, Evaluator
 from bakegen.expressions.text import Text, Variable
 from bakegen.expressions.values import BoundValue, NotAvailableError, Tree, seen_by_expressions, text_of
@@ -22,6 +24,7 @@ from bakegen.source.yaml import KeyPath, Source, normalized
 
 _BRACES = re.compile(r"\{[{%#]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+MOST_TEXT = 128 * 1024  # characters of one text: what Linux passes on as one argument or variable (MAX_ARG_STRLEN)
 EMPTY_NAME = "\1"  # stands for an empty name of an axis value until the tag is put together
 
 
@@ -121,7 +124,7 @@ class Scope:
         if name in self._values:
             return self._values[name]
         if name.startswith(NAME_OF):
-            return self._named[name.removeprefix(NAME_OF)]
+            return self._named.get(name.removeprefix(NAME_OF), missing)
         if name in self._definitions:
             value = self._values[name] = self.data(self._definitions[name])
             return value
@@ -166,6 +169,9 @@ class Scope:
             return self._evaluator.test(condition.text, self)
         except BakegenError:
             raise
+        except OverrunError as error:
+            self._place(error, condition.path)
+            raise
         except Exception as error:
             raise self._error(condition.path, error) from error
 
@@ -201,18 +207,31 @@ class Scope:
             text = text_of(self._evaluator.text(expression.text, self, named))
         except (BakegenError, NotAvailableError):
             raise
+        except OverrunError as error:
+            self._place(error, expression.path)
+            raise
         except Exception as error:
             raise self._error(expression.path, error) from error
         literals = "".join(part for part in text.parts if isinstance(part, str))
+        if len(literals) > MOST_TEXT:
+            raise self._error(expression.path, too_large(MOST_TEXT))
         mistake = text_mistake(literals.replace(EMPTY_NAME, "") if self._named else literals)
         if mistake:
             raise self._source.failure("control-character", mistake, expression.path, hint="remove it")
         return text if literals.isascii() else Text.joined(map(_normalized, text.parts))
 
+    def _place(self, error: OverrunError, path: KeyPath) -> None:
+        """Say of an error that ends the run where it happened."""
+        if error.problem is TOO_LONG:
+            error.problem = self._problem(path, error)
+
     def _error(self, path: KeyPath, error: Exception) -> BakegenError:
+        return BakegenError([self._problem(path, error)])
+
+    def _problem(self, path: KeyPath, error: BaseException) -> Problem:
         failure = explain_failure(error, self.names())
         problem = self._source.problem(failure.code, failure.message, path, hint=failure.hint)
-        return BakegenError([narrowed(problem, *failure.patterns)])
+        return narrowed(problem, *failure.patterns)
 
 
 def _normalized(part: str | Variable) -> str | Variable:

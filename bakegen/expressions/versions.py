@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bakegen.expressions.plain import check_spelling
 from bakegen.expressions.values import BoundValue, NotAvailableError
 
 
 def newest_first(values: Iterable[str]) -> list[str]:
     """Return versions from the newest to the oldest, stable ones before all others; empty if they have no order."""
-    from packaging.version import InvalidVersion, Version  # most families compare no versions
+    from packaging.version import Version  # most families compare no versions
 
     try:
         versions = {value: Version(value) for value in values}
-    except InvalidVersion:
+    except ValueError:  # as an invalid version is one, too; the other is a number that Python does not read
         return []
     return sorted(versions, key=lambda value: (not versions[value].is_prerelease, versions[value]), reverse=True)
 
@@ -33,6 +34,7 @@ def _is_version(value: object, specifier: str) -> bool:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import InvalidVersion, Version
 
+    check_spelling([value, specifier])
     text = str(value)
     try:
         wanted = SpecifierSet(str(specifier))

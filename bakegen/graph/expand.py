@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bakegen.errors import Code, Collector, Problem, did_you_mean
-from bakegen.expressions.sandbox import Evaluator, computed_from
+from bakegen.expressions.sandbox import Evaluator
 from bakegen.expressions.scope import Condition, Expression, Scope
+from bakegen.expressions.syntax import computed_from
 from bakegen.expressions.text import Text
 from bakegen.expressions.values import FreeText, text_of
 from bakegen.graph.model import Absent, MissingPlatform, Target

@@ -15,8 +15,8 @@ from typing import Any
 
 from bakegen.errors import BakegenError, Position, did_you_mean
 from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
-from bakegen.expressions.sandbox import compared_with
 from bakegen.expressions.scope import Condition, Expression, tree
+from bakegen.expressions.syntax import compared_with
 from bakegen.expressions.text import Variable
 from bakegen.manifest.axes import read_axes
 from bakegen.manifest.builders import read_builders

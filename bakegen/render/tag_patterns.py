@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bakegen.expressions.sandbox import Evaluator, split_expressions
+from bakegen.expressions.sandbox import Evaluator
 from bakegen.expressions.scope import EMPTY_NAME, Expression
+from bakegen.expressions.syntax import split_expressions
 from bakegen.graph.model import Target
 from bakegen.graph.scope import FamilyNames
 from bakegen.graph.tag_names import join_names

@@ -12,6 +12,7 @@ from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError
 
 from bakegen.errors import BakegenError, Position, Problem, line_at, narrowed
 from bakegen.expressions.failures import Failure, explain_failure
+from bakegen.expressions.limits import TOO_LONG, OverrunError
 from bakegen.expressions.scope import Scope, text_mistake
 from bakegen.manifest.model import Manifest
 from bakegen.project import Project
@@ -26,6 +27,10 @@ def render_template(
     try:
         text = project.evaluator.render(template, scope)
     except BakegenError:
+        raise
+    except OverrunError as error:
+        if error.problem is TOO_LONG:
+            error.problem = _template_problem(project, error, template, scope, manifest, origin)
         raise
     except Exception as error:
         problem = _template_problem(project, error, template, scope, manifest, origin)
@@ -58,7 +63,7 @@ def at_template(project: Project, problem: Problem, path: str, template: str) ->
 
 
 def _template_problem(
-    project: Project, error: Exception, template: str, scope: Scope, manifest: Manifest, origin: KeyPath
+    project: Project, error: BaseException, template: str, scope: Scope, manifest: Manifest, origin: KeyPath
 ) -> Problem:
     failure = explain_failure(error, scope.names())
     texts = project.loader.texts

@@ -126,16 +126,20 @@ class Reference:
 _PLAIN = {stop: re.compile(rf"[^$'\"\\`{stop}]+") for stop in ("", '"', "}", "/")}
 _VARIABLE = re.compile(r"\$(\{?)([0-9]+|[@*#?$!-]|\w*)")  # $1 and $@ are variables that nobody sets
 _SIMPLE = re.compile(r"(?:[^$'\"\\`]|\$[A-Za-z_]|\$\{[A-Za-z_]\w*\})+")  # most names, at a third of the cost
+_SHORT = 200  # characters of a name that are expanded at once
 _SIMPLE_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _NESTING = 20  # of ${a:-${b:-…}}: bounds the recursion
+_LONGEST = 65_536  # characters that a word can expand to, so that ARGs cannot double each other without end
 
 
 def _expand(text: str, escape: str, env: Mapping[str, str] | None, line: int) -> str:
     """Return `text` with quotes and escapes undone and variables replaced; without `env` those stay as written."""
     if not text or _PLAIN[""].fullmatch(text):
         return text
-    if env is not None and _SIMPLE.fullmatch(text):
-        return _SIMPLE_VARIABLE.sub(lambda match: env.get(match[1] or match[2], ""), text)
+    if env is not None and len(text) < _SHORT and _SIMPLE.fullmatch(text):
+        expanded = _SIMPLE_VARIABLE.sub(lambda match: env.get(match[1] or match[2], ""), text)
+        if len(expanded) <= _LONGEST:
+            return expanded
     try:
         return _scan(text, 0, "", escape, env)[0]
     except ValueError as error:
@@ -147,6 +151,7 @@ def _scan(
 ) -> tuple[str, int]:
     """Expand from `at` past `stop`: a closing quote, brace or slash, or "" for all the text; `raw` keeps escapes."""
     parts: list[str] = []
+    size = 0
     while at < len(text) and (char := text[at]) != stop:
         if plain := _PLAIN[stop].match(text, at):
             part, at = plain[0], plain.end()
@@ -155,15 +160,18 @@ def _scan(
         elif char == '"':
             part, at = _scan(text, at + 1, '"', escape, env, raw=raw, depth=depth)
         elif char == "'" and stop != '"':
-            part, quote, _ = text[at + 1 :].partition("'")
-            if not quote:
+            end = text.find("'", at + 1)
+            if end < 0:
                 raise ValueError("a ' is not closed")
-            at += len(part) + 2
+            part, at = text[at + 1 : end], end + 1
         elif char == escape and (stop != '"' or text[at + 1 : at + 2] in ('"', "$", escape)):
             part, at = text[at if raw else at + 1 : at + 2], at + 2
         else:
             part, at = char, at + 1
         parts.append(part)
+        size += len(part)
+        if env is not None and size > _LONGEST:
+            raise ValueError(f"expands to more than {_LONGEST:,} characters")
     if stop and at >= len(text):
         raise ValueError(f"a {stop} is missing")
     return "".join(parts), at + 1
@@ -205,20 +213,56 @@ def _modified(name: str, found: str | None, op: str, word: str, replacement: str
         case "?" if missing:
             raise ValueError(f"{name}: {word or 'is not set'}")
         case "#":
-            return re.sub(rf"(?s)\A{_glob(word.removeprefix('#'), '.*' if longest else '.*?')}", "", value, count=1)
-        case "%":
-            return re.sub(rf"(?s)\A(.*{'?' * longest}){_glob(word.removeprefix('%'))}\Z", r"\1", value, count=1)
+            prefix = _glob(word.removeprefix("#"), longest=longest).match(value)
+            return value[prefix.end() :] if prefix else value
+        case "%":  # is "#" from the other end
+            suffix = _glob(word.removeprefix("%"), longest=longest, reverse=True).match(value[::-1])
+            return value[: len(value) - suffix.end()] if suffix else value
         case "/":
-            return re.sub(rf"(?s){_glob(word)}", lambda _: replacement, value, count=0 if op == "//" else 1)
+            return _replaced(value, word, replacement, every=op == "//")
     return value
 
 
-def _glob(pattern: str, star: str = ".*") -> str:
-    """Return a pattern of `*`, `?` and their escapes as a regular expression; there are no bracket expressions."""
-    tokens: list[str] = re.findall(r"\\.|.", pattern, re.DOTALL)
-    if any(token[0] == "\\" and token[1:] not in ("*", "?", "\\", "}", "/") for token in tokens):
+def _replaced(value: str, word: str, replacement: str, *, every: bool) -> str:
+    """Return a value with the first or every match of a pattern replaced; as long as possible, from left to right."""
+    pattern = _glob(word, longest=True, anywhere=True)
+    parts: list[str] = []
+    at = 0
+    while at <= len(value) and (match := pattern.match(value, at)):
+        parts += [match["before"], replacement]
+        at = match.end()
+        is_empty = at == match.end("before")
+        if is_empty:  # as before each character and at the end
+            parts.append(value[at : at + 1])
+            at += 1
+        if not every or (at == len(value) and not is_empty):
+            break
+        if len(parts) * len(replacement) > 3 * _LONGEST:
+            raise ValueError(f"expands to more than {_LONGEST:,} characters")
+    return "".join(parts) + value[at:]
+
+
+def _glob(pattern: str, *, longest: bool, reverse: bool = False, anywhere: bool = False) -> re.Pattern[str]:
+    """Return a pattern of `*`, `?` and their escapes as a regular expression; there are no bracket expressions.
+
+    What stands between two stars is taken where it is found first, or last if nothing follows and the longest match is
+    wanted, and never looked for again: so the time is linear.
+    """
+    parts: list[str] = re.findall(r"\\.|.", pattern, re.DOTALL)
+    if any(part[0] == "\\" and part[1:] not in ("*", "?", "\\", "}", "/") for part in parts):
         raise ValueError("invalid escape in the pattern")
-    return "".join({"*": star, "?": "."}.get(token) or re.escape(token[-1]) for token in tokens)
+    between = [""]
+    for part in reversed(parts) if reverse else parts:
+        if part == "*":
+            between.append("")
+        else:
+            between[-1] += "." if part == "?" else re.escape(part[-1])
+    first, *others = between
+    start = f"(?>(?P<before>.*?){first})" if anywhere else first
+    ends = [f"(?>.*?{other})" for other in others]
+    if longest and others:
+        ends[-1] = f"(?>.*{others[-1]})"
+    return re.compile(start + "".join(ends), re.DOTALL)
 
 
 def unquoted(text: str, escape: str) -> str:
@@ -240,7 +284,6 @@ _DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=\s*(.+?)\s*$", re.IGNO
 _CHECK = re.compile(
     r"\s*(?:(?:skip|experimental)\s*=.*|error\s*=\s*(?:1|t|T|TRUE|true|True|0|f|F|FALSE|false|False))\s*"
 )
-_CARRIAGE_RETURNS = re.compile(r"\r+(?=\n|\Z)")
 _SPACE = re.compile(r"[\t\v\f\r ]+")  # not \s: a no-break space is part of a word
 # A word begins a heredoc only at its start; `<<` takes the blanks behind it along since BuildKit 0.22 (#5817).
 _SHELL_WORD = re.compile(r"""(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|<<[ \t]*|\S)+""", re.DOTALL)
@@ -308,14 +351,14 @@ def _instructions(lines: list[str], escape: str) -> Iterator[Instruction]:
 
 def _continued(text: str, lines: list[str], at: int, escape: str) -> tuple[str, int]:
     """Join the lines that continue `text`; comments and empty lines among them do not end it."""
-    joined = ""
+    parts = []
     while (bare := text.rstrip(" \t")).endswith(escape) and not bare.endswith(escape * 2):
-        joined += bare[:-1]
+        parts.append(bare[:-1])
         while at < len(lines) and lines[at].lstrip()[:1] in ("", "#"):
             at += 1
         text = lines[at] if at < len(lines) else ""
         at += 1
-    return joined + text, at
+    return "".join((*parts, text)), at
 
 
 def _heredocs(instruction: Instruction) -> Iterator[tuple[str, str, bool]]:
@@ -379,7 +422,7 @@ def split_flags(text: str, escape: str) -> tuple[list[str], str]:
 
 def parse_dockerfile(text: str) -> Dockerfile:
     """Parse a Dockerfile; raise DockerfileError where BuildKit would refuse it whatever the build args are."""
-    lines = _CARRIAGE_RETURNS.sub("", text.removeprefix("\ufeff")).split("\n")
+    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
     escape = _escape_character(lines)
     instructions = list(_instructions(lines, escape))
     starts = [at for at, instruction in enumerate(instructions) if instruction.keyword == "from"]

@@ -14,7 +14,7 @@ _UNITS = {
     **{f"{prefix}B": 1000**power for power, prefix in enumerate("kMGT", 1)},
     **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", 1)},
 }
-_SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(sorted(_UNITS, reverse=True))})")
+_SIZE = re.compile(rf"([0-9]{{1,18}}(?:\.[0-9]{{1,18}})?) ?({'|'.join(sorted(_UNITS, reverse=True))})")
 
 
 def size_in_bytes(text: str) -> int | None:

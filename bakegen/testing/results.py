@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakegen.errors import printable
-from bakegen.expressions.limits import SECONDS, Limits, TooExpensiveError
+from bakegen.expressions.limits import SECONDS, TOO_LONG, Limits, OverrunError
 from bakegen.manifest.checks import IMAGE, compiled
 from bakegen.spec.sizes import size_text
 from bakegen.testing.checks import Check
@@ -118,13 +118,13 @@ def _mismatches(check: Check, said: CommandOutput, limits: Limits) -> Iterator[s
 
 
 def _match_mistake(pattern: str, parts: Sequence[str], limits: Limits) -> str:
-    limits.start()
     try:
-        found = any(map(compiled(pattern).search, parts))
-    except TooExpensiveError:
+        with limits.piece:
+            found = any(map(compiled(pattern).search, parts))
+    except OverrunError as error:
+        if error.problem is not TOO_LONG:
+            raise
         return f"the regular expression {pattern} takes more than {SECONDS} seconds to look for; make it simpler"
-    finally:
-        limits.stop()
     return "" if found else f"expected it to print what matches {pattern}"
 
 

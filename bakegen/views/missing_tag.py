@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
-from bakegen.expressions.sandbox import split_expressions
 from bakegen.expressions.scope import Expression, Scope
+from bakegen.expressions.syntax import split_expressions
 from bakegen.graph.model import Absent, Target
 from bakegen.graph.scope import FamilyNames
 from bakegen.graph.tag_names import expand_pattern
