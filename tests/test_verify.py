@@ -113,12 +113,16 @@ def test_an_edit_is_named_by_target_and_field(root: Path, tool: Buildx, edit: st
 
 
 def test_a_mismatch_shows_the_line_of_its_target(root: Path, tool: Buildx) -> None:
-    text = (root / BAKE_FILE).read_text().replace('"PYTHON" = "3.12"', '"PYTHON" = "3"')
+    text = (root / BAKE_FILE).read_text()
+    wrong = text.replace('  dockerfile = "', '  dockerfile = "wrong/', 1)
+    assert wrong != text
 
-    for problem in problems(root, text, tool):
+    found = problems(root, wrong, tool)
+
+    assert found
+    for problem in found:
         assert problem.position
-        name = problem.message.split('"')[1]
-        assert text.splitlines()[problem.position.line - 1] == f'target "{name}" {{'
+        assert wrong.splitlines()[problem.position.line - 1].startswith(("target ", "  dockerfile = "))
 
 
 def test_a_missing_target_is_named_whatever_else_bake_refuses(root: Path, tool: Buildx) -> None:
