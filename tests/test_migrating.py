@@ -361,7 +361,7 @@ def builders_are_there(machine: Machine, said: str) -> None:
         ("farm", "docker-container"),
     ]
     assert re.search(r"^Endpoint: +tcp://build.example.com:1234$", inspected(machine, "far"), re.MULTILINE)
-    assert "far is as declared\nfarm is as declared" in machine.bash("bakegen builder create")
+    assert "far matches the manifest\nfarm matches the manifest" in machine.bash("bakegen builder create")
 
 
 def nothing_is_lost_with_a_builder(machine: Machine, _said: str) -> None:
@@ -373,7 +373,7 @@ def nothing_is_lost_with_a_builder(machine: Machine, _said: str) -> None:
         machine.bash(f"bakegen builder create && {build} && bakegen builder remove")
         cudnn_is_pushed(machine, "")
         said = machine.bash(f"bakegen builder create && {build} && bakegen builder remove")
-    assert '"result": "cached"' in said
+    assert re.search(r'"cached_steps": [1-9]', said)
     assert not list(Path(machine.environment["BUILDX_CONFIG"], "instances").iterdir())
 
 

@@ -221,7 +221,7 @@ def test_tags_with_statements_are_listed_only(tmp_path: Path) -> None:
     )
 
     assert headings(text) == ["app", "Tags"]
-    assert "`a3.8-alpine` `a3.9-alpine`" in text
+    assert "- `a3.8-alpine`\n- `a3.9-alpine`\n" in text
 
 
 # --- what is told ---

@@ -183,7 +183,7 @@ class _Family:
         """Return a reference in each repository: `latest` if there is one, or the newest of what people pull."""
         found: dict[str, str] = {}
         latest = [target for target in self.targets if "latest" in self.tags[target.name]]
-        for target in [*latest, *sorted(self.ends, key=self.age), *self.targets]:
+        for target in [*latest, *sorted(self.ends, key=self.age), *sorted(self.targets, key=self.age)]:
             wanted = [tag for tag in self.tags[target.name] if tag not in self.deprecated]
             tag = "latest" if "latest" in wanted else min(wanted, key=len, default="")
             for repository in self.repositories[target.name] if tag else ():
