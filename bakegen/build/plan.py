@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from bakegen.errors import BakegenError, Problem, fail
+from bakegen.expressions.bake_environment import PLATFORMS, platforms_in
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, Target
@@ -22,7 +23,6 @@ from bakegen.output.compare import compare
 from bakegen.project import Project
 from bakegen.render.files import readme_path, render, render_bake_file
 
-PLATFORMS = "BAKEGEN_PLATFORMS"
 _SHOWN = 3  # names in a message
 
 Sent = Literal["pushed", "loaded", "built"]
@@ -83,7 +83,7 @@ def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions)
     ]
     return BuildPlan(
         names,
-        {name: _platforms(graph.targets[name], asked) for name in closure},
+        {name: platforms_in(graph.targets[name].platforms, {PLATFORMS: asked}) for name in closure},
         tuple(options),
         {PLATFORMS: wish.platforms} if wish.platforms else {},
         render_bake_file(replace(project, graph=part)),
@@ -122,7 +122,7 @@ def check_current(project: Project, names: Iterable[str]) -> None:
 
 def narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]]:
     """Return the platforms that targets are built for, those without any left out; raises `BakegenError` if none is left."""
-    left = {target.name: _platforms(target, asked) for target in targets}
+    left = {target.name: platforms_in(target.platforms, {PLATFORMS: asked}) for target in targets}
     if not any(left.values()):
         known = dict.fromkeys(platform for target in targets for platform in target.platforms)
         raise fail(
@@ -131,11 +131,6 @@ def narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]
             hint=f"it is for {', '.join(known)}",
         )
     return {name: platforms for name, platforms in left.items() if platforms}
-
-
-def _platforms(target: Target, asked: str) -> tuple[str, ...]:
-    words = asked.split(",")
-    return tuple(platform for platform in target.platforms if not asked or platform in words)
 
 
 def published(targets: Sequence[Target], what: str, hint: str) -> list[Target]:

@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import FrameType
-from typing import IO, Any, NoReturn, TypeVar, cast
+from typing import IO, Any, NoReturn, Self, TypeVar, cast
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -46,7 +48,10 @@ class Reply:
 
 
 class Program:
-    """A program that runs while other work goes on, and reads `text`. If `merged`, stderr is part of what it writes."""
+    """A program that runs while other work goes on, and reads `text`; a context manager at whose end it is killed.
+
+    If `merged`, stderr is part of what it writes. When an `Asker` ends, it gets `grace` seconds to finish.
+    """
 
     def __init__(
         self,
@@ -56,7 +61,9 @@ class Program:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         merged: bool = False,
+        grace: float = 0,
     ) -> None:
+        self.grace = grace
         self._input = text.encode(errors="surrogateescape")
         self._reply: Reply | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,6 +81,12 @@ class Program:
         except OSError as error:
             self._reply = Reply(None, said=f"{command[0]}: {error.strerror}")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def reply(self, patience: float | None = None) -> Reply:
         """Wait for its end and return its reply; after `patience` seconds it is killed."""
         with self._reading:
@@ -88,20 +101,26 @@ class Program:
                     self._reply = Reply(self._process.returncode, _text(out), _text(said))
         return self._reply or Reply(None)
 
-    def chunks(self, seconds: float | None = None) -> Iterator[bytes]:
+    def chunks(self, seconds: float = inf) -> Iterator[bytes]:
         """Yield what it writes, as it comes, until its end or for `seconds` at most."""
         if not self._process:
             return
-        end = None if seconds is None else time.monotonic() + seconds
+        end = time.monotonic() + seconds
         stream = cast("IO[bytes]", self._process.stdout)
         with self._reading, selectors.DefaultSelector() as selector:
             selector.register(stream, selectors.EVENT_READ)
-            while (left := None if end is None else end - time.monotonic()) is None or left > 0:
-                if selector.select(left):
+            while (left := end - time.monotonic()) > 0:
+                if selector.select(None if left == inf else left):
                     data = os.read(stream.fileno(), _CHUNK)
                     if not data:
                         return
                     yield data
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, `seconds` at most."""
+        if self._process:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
 
     def kill(self) -> None:
         """End it at once, with all that it has started."""
@@ -112,12 +131,6 @@ class Program:
                     self._process.communicate()
                 finally:
                     self._reading.release()
-
-    def wait(self, seconds: float) -> None:
-        """Wait for its end, `seconds` at most."""
-        if self._process:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
 
     def stop(self) -> None:
         """Interrupt it as Ctrl-C does, which docker answers by undoing what it has begun; kill what has not ended then."""
@@ -154,7 +167,7 @@ def run(command: Sequence[str], stdin: Path, *, cwd: Path, environment: Mapping[
     """
     with (
         stdin.open("rb") as content,
-        subprocess.Popen(command, cwd=cwd, stdin=content, env={**os.environ, **environment}) as process,
+        subprocess.Popen(command, cwd=cwd, stdin=content, env=environment) as process,
     ):
         try:
             code = process.wait()
@@ -180,56 +193,35 @@ class Asker:
     def __init__(self, patience: float | None = None) -> None:
         self._patience = patience
         self._lock = Lock()
-        self._running: dict[Program, float] = {}
+        self._programs: WeakSet[Program] = WeakSet()
         self._begun: list[Future[Any]] = []
         self._ended = Event()
 
-    def __call__(
-        self, command: Sequence[str], text: str = "", *, grace: float = 0, environment: Mapping[str, str] | None = None
-    ) -> Reply:
-        """Run a program that reads `text`, and return its reply; see `start`."""
-        with self.started(command, text, grace=grace, environment=environment) as program:
+    def __call__(self, command: Sequence[str], text: str = "", **options: Any) -> Reply:
+        """Run a program and return its reply; see `start`."""
+        with self.start(command, text, **options) as program:
             return program.reply(self._patience)
 
-    def start(
-        self,
-        command: Sequence[str],
-        text: str = "",
-        *,
-        merged: bool = False,
-        grace: float = 0,
-        environment: Mapping[str, str] | None = None,
-    ) -> Program:
-        """Start a program, which gets `grace` seconds to finish when all ends; raises `EndedError` after that."""
+    def start(self, command: Sequence[str], text: str = "", **options: Any) -> Program:
+        """Start a program that reads `text`, with the options of `Program`; raises `EndedError` after the end."""
         with self._lock:
             if self._ended.is_set():
                 raise EndedError
-            program = Program(command, text, merged=merged, environment=environment)
-            self._running[program] = grace
+            program = Program(command, text, **options)
+            self._programs.add(program)
         return program
 
-    @contextmanager
-    def started(
-        self,
-        command: Sequence[str],
-        text: str = "",
-        *,
-        merged: bool = False,
-        grace: float = 0,
-        environment: Mapping[str, str] | None = None,
-    ) -> Iterator[Program]:
-        """Start a program that is killed at the end of the block, if it still runs."""
-        program = self.start(command, text, merged=merged, grace=grace, environment=environment)
-        try:
-            yield program
-        finally:
-            program.kill()
-            with self._lock:
-                self._running.pop(program, None)
-
     def begin(self, work: Callable[[], T]) -> Future[T]:
-        """Let work go on beside this thread, until the end at the latest."""
-        future = begin(work)
+        """Let work go on in another thread, until the end at the latest; it does not keep Python from ending."""
+        future: Future[T] = Future()
+
+        def carry_on() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
+                future.set_exception(error)
+
+        Thread(target=carry_on, daemon=True).start()
         self._begun.append(future)
         return future
 
@@ -242,9 +234,9 @@ class Asker:
         """End what still runs, and start nothing more."""
         with self._lock:
             self._ended.set()
-            running = sorted(self._running.items(), key=lambda item: item[1])
-        for program, grace in running:
-            program.wait(grace)
+            programs = sorted(self._programs, key=lambda program: program.grace)
+        for program in programs:
+            program.wait(program.grace)
             program.kill()
         wait(list(self._begun), _PARTING)  # Python may crash if it ends just when they notice
 
@@ -257,20 +249,6 @@ def asking(patience: float | None = None) -> Iterator[Asker]:
         yield asker
     finally:
         asker.end()
-
-
-def begin(work: Callable[[], T]) -> Future[T]:
-    """Let work go on beside this thread; it does not keep the program from ending."""
-    future: Future[T] = Future()
-
-    def carry_on() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
-            future.set_exception(error)
-
-    Thread(target=carry_on, daemon=True).start()
-    return future
 
 
 @contextmanager

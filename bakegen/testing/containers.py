@@ -84,7 +84,7 @@ class DockerSession:
         """Run a container to its end, for `timeout` seconds at most; then it is killed."""
         end = time.monotonic() + timeout
         output = _Output()
-        with self._asker.started(["docker", "start", "--attach", container], merged=True) as program:
+        with self._asker.start(["docker", "start", "--attach", container], merged=True) as program:
             for data in program.chunks(timeout):
                 output.add(data)
             code = program.reply(max(0, end - time.monotonic())).code
@@ -98,7 +98,7 @@ class DockerSession:
     def missing(self, container: str, path: str) -> str:
         """Return why a file is not in a container, or an empty string; links are followed."""
         command = ["docker", "cp", "--follow-link", f"{container}:{path}", "-"]
-        with self._asker.started(command) as program:
+        with self._asker.start(command) as program:
             if next(program.chunks(), b""):  # the file begins: it need not be read to its end
                 return ""
             return _complaint(program.reply())

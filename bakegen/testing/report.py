@@ -12,10 +12,9 @@ from xml.etree import ElementTree as ET
 from bakegen.testing.results import CheckFailure, CheckResult
 
 _COLUMNS = ("target", "platform", "check", "result", "seconds")
-Row = dict[str, Any]
 
 
-def result_rows(results: Iterable[CheckResult]) -> list[Row]:
+def result_rows(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
     """Return a row for each result."""
     return [
         {
@@ -31,7 +30,7 @@ def result_rows(results: Iterable[CheckResult]) -> list[Row]:
     ]
 
 
-def text_rows(results: Sequence[CheckResult]) -> list[Row]:
+def text_rows(results: Sequence[CheckResult]) -> list[dict[str, Any]]:
     """Return a row for each result, for people; a first tag tells apart the images of a target that has several."""
     several = _several_images(results)
     rows = []

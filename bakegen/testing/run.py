@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from bakegen.build.plan import PLATFORMS, narrowed, published
+from bakegen.build.plan import narrowed, published
 from bakegen.docker.buildx import find_buildx, require_buildx, require_daemon
 from bakegen.docker.process import ending_on_signals
 from bakegen.errors import fail
+from bakegen.expressions.bake_environment import PLATFORMS
 from bakegen.expressions.limits import Limits
 from bakegen.graph.model import Target
 from bakegen.project import Project
