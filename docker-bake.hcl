@@ -90,10 +90,7 @@ group "runtime" {
 group "cudnn" {
   description = "the BentoML release with CUDA and cuDNN"
   targets = filter_targets(concat(
-    [
-      { name = "bento-server_cudnn", platforms = linux_amd64_arm64_ppc64le },
-      { name = "model-server_cudnn", platforms = linux_amd64 },
-    ],
+    [{ name = "bento-server_cudnn", platforms = linux_amd64_arm64_ppc64le }, { name = "model-server_cudnn", platforms = linux_amd64 }],
     [for t in bento_server_base : t if contains(["debian11", "debian10", "ubi8"], t.distro)],
     [for t in model_server_base : t if contains(["debian10", "centos8", "centos7"], t.distro)],
   ))
@@ -102,10 +99,7 @@ group "cudnn" {
 group "devel" {
   description = "BentoML as of today, from git"
   targets = filter_targets(concat(
-    [
-      { name = "bento-server_devel", platforms = linux_amd64_arm64_ppc64le_s390x },
-      { name = "model-server_devel", platforms = linux_amd64 },
-    ],
+    [{ name = "bento-server_devel", platforms = linux_amd64_arm64_ppc64le_s390x }, { name = "model-server_devel", platforms = linux_amd64 }],
     [for t in bento_server_base : t if contains(["debian11", "debian10", "ubi8", "alpine3.14"], t.distro)],
     [for t in model_server_base : t if contains(["debian10", "centos8", "centos7"], t.distro)],
   ))
@@ -163,9 +157,7 @@ target "bakegen" {
 # ---- bento-server (manifest/bento-server.yml)
 
 bento_server_repositories = ["docker.io/bentoml/bento-server", "quay.io/bentoml/bento-server"]
-bento_server = concat(
-  bento_server_base, bento_server_runtime, bento_server_cudnn, bento_server_devel, bento_server_devel_trt,
-)
+bento_server = concat(bento_server_base, bento_server_runtime, bento_server_cudnn, bento_server_devel, bento_server_devel_trt)
 
 target "_bento-server" {
   args = { BUILDKIT_INLINE_CACHE = "1" }
@@ -263,9 +255,7 @@ target "_bento-server_runtime" {
   args = { PYTHON_VERSION = t.python, BENTOML_VERSION = BENTO_SERVER_VERSION }
   labels = { "distro_name" = t.distro, "org.opencontainers.image.version" = BENTO_SERVER_VERSION }
   platforms = coalescelist(t.platforms, no_platform)
-  tags = tags(bento_server_repositories, [
-    "${BENTO_SERVER_VERSION}-python${t.python}-${t.distro}-runtime${t.variant_name}",
-  ])
+  tags = tags(bento_server_repositories, ["${BENTO_SERVER_VERSION}-python${t.python}-${t.distro}-runtime${t.variant_name}"])
 }
 
 bento_server_cudnn = [
@@ -302,9 +292,7 @@ target "_bento-server_cudnn" {
   args = { PYTHON_VERSION = t.python, BENTOML_VERSION = BENTO_SERVER_VERSION }
   labels = { "distro_name" = t.distro, "org.opencontainers.image.version" = BENTO_SERVER_VERSION }
   platforms = coalescelist(t.platforms, no_platform)
-  tags = tags(bento_server_repositories, [
-    "${BENTO_SERVER_VERSION}-python${t.python}-${t.distro}-cudnn${t.variant_name}",
-  ])
+  tags = tags(bento_server_repositories, ["${BENTO_SERVER_VERSION}-python${t.python}-${t.distro}-cudnn${t.variant_name}"])
 }
 
 bento_server_devel = [
@@ -391,32 +379,6 @@ group "bento-server_devel" {
   targets = filter_targets(bento_server_devel)
 }
 
-group "bento-server_base_debian11" { targets = [for t in bento_server_base : t.name if t.distro == "debian11" && t.variant == "plain"] }
-group "bento-server_base_debian11_conda" { targets = [for t in bento_server_base : t.name if t.distro == "debian11" && t.variant == "conda"] }
-group "bento-server_base_debian10" { targets = [for t in bento_server_base : t.name if t.distro == "debian10" && t.variant == "plain"] }
-group "bento-server_base_debian10_conda" { targets = [for t in bento_server_base : t.name if t.distro == "debian10" && t.variant == "conda"] }
-group "bento-server_base_ubi8" { targets = ["bento-server_base_ubi8_python3-8", "bento-server_base_ubi8_python3-9"] }
-group "bento-server_base_amazonlinux2" { targets = [for t in bento_server_base : t.name if t.distro == "amazonlinux2"] }
-group "bento-server_base_alpine3-14" { targets = [for t in bento_server_base : t.name if t.distro == "alpine3.14"] }
-group "bento-server_runtime_debian11" { targets = [for t in bento_server_runtime : t.name if t.distro == "debian11" && t.variant == "plain"] }
-group "bento-server_runtime_debian11_conda" { targets = [for t in bento_server_runtime : t.name if t.distro == "debian11" && t.variant == "conda"] }
-group "bento-server_runtime_debian10" { targets = [for t in bento_server_runtime : t.name if t.distro == "debian10" && t.variant == "plain"] }
-group "bento-server_runtime_debian10_conda" { targets = [for t in bento_server_runtime : t.name if t.distro == "debian10" && t.variant == "conda"] }
-group "bento-server_runtime_ubi8" { targets = ["bento-server_runtime_ubi8_python3-8", "bento-server_runtime_ubi8_python3-9"] }
-group "bento-server_runtime_amazonlinux2" { targets = [for t in bento_server_runtime : t.name if t.distro == "amazonlinux2"] }
-group "bento-server_runtime_alpine3-14" { targets = [for t in bento_server_runtime : t.name if t.distro == "alpine3.14"] }
-group "bento-server_cudnn_debian11" { targets = [for t in bento_server_cudnn : t.name if t.distro == "debian11" && t.variant == "plain"] }
-group "bento-server_cudnn_debian11_conda" { targets = [for t in bento_server_cudnn : t.name if t.distro == "debian11" && t.variant == "conda"] }
-group "bento-server_cudnn_debian10" { targets = [for t in bento_server_cudnn : t.name if t.distro == "debian10" && t.variant == "plain"] }
-group "bento-server_cudnn_debian10_conda" { targets = [for t in bento_server_cudnn : t.name if t.distro == "debian10" && t.variant == "conda"] }
-group "bento-server_cudnn_ubi8" { targets = ["bento-server_cudnn_ubi8_python3-8", "bento-server_cudnn_ubi8_python3-9"] }
-group "bento-server_devel_debian11" { targets = [for t in bento_server_devel : t.name if t.distro == "debian11" && t.variant == "plain"] }
-group "bento-server_devel_debian11_conda" { targets = [for t in bento_server_devel : t.name if t.distro == "debian11" && t.variant == "conda"] }
-group "bento-server_devel_debian10" { targets = [for t in bento_server_devel : t.name if t.distro == "debian10" && t.variant == "plain"] }
-group "bento-server_devel_debian10_conda" { targets = [for t in bento_server_devel : t.name if t.distro == "debian10" && t.variant == "conda"] }
-group "bento-server_devel_ubi8" { targets = ["bento-server_devel_ubi8_python3-8", "bento-server_devel_ubi8_python3-9"] }
-group "bento-server_devel_alpine3-14" { targets = [for t in bento_server_devel : t.name if t.distro == "alpine3.14"] }
-
 # ---- model-server (manifest/model-server.yml)
 
 model_server_repositories = ["docker.io/bentoml/model-server"]
@@ -489,9 +451,7 @@ target "model-server_runtime" {
   matrix = { t = model_server_runtime }
   name = t.name
   dockerfile = "generated/model-server/${t.distro}/runtime/Dockerfile"
-  contexts = {
-    "bentoml/model-server:base-python${t.python}-${t.distro_name}" = "target:${replace(t.name, "model-server_runtime", "model-server_base")}"
-  }
+  contexts = { "bentoml/model-server:base-python${t.python}-${t.distro_name}" = "target:${replace(t.name, "model-server_runtime", "model-server_base")}" }
   args = { PYTHON_VERSION = t.python, BENTOML_VERSION = MODEL_SERVER_VERSION }
   labels = { "distro_name" = t.distro, "org.opencontainers.image.version" = MODEL_SERVER_VERSION }
   tags = tags(model_server_repositories, ["${MODEL_SERVER_VERSION}-python${t.python}-${t.distro_name}-runtime"])
@@ -515,9 +475,7 @@ target "model-server_cudnn" {
   matrix = { t = model_server_cudnn }
   name = t.name
   dockerfile = "generated/model-server/${t.distro}/cudnn/Dockerfile"
-  contexts = {
-    "bentoml/model-server:base-python${t.python}-${t.distro_name}" = "target:${replace(t.name, "model-server_cudnn", "model-server_base")}"
-  }
+  contexts = { "bentoml/model-server:base-python${t.python}-${t.distro_name}" = "target:${replace(t.name, "model-server_cudnn", "model-server_base")}" }
   args = { PYTHON_VERSION = t.python, BENTOML_VERSION = MODEL_SERVER_VERSION }
   labels = { "distro_name" = t.distro, "org.opencontainers.image.version" = MODEL_SERVER_VERSION }
   tags = tags(model_server_repositories, ["${MODEL_SERVER_VERSION}-python${t.python}-${t.distro_name}-cudnn"])
@@ -541,42 +499,12 @@ target "model-server_devel" {
   matrix = { t = model_server_devel }
   name = t.name
   dockerfile = "generated/model-server/${t.distro}/devel/Dockerfile"
-  contexts = {
-    "bentoml/model-server:base-python${t.python}-${t.distro_name}" = "target:${replace(t.name, "model-server_devel", "model-server_base")}"
-  }
+  contexts = { "bentoml/model-server:base-python${t.python}-${t.distro_name}" = "target:${replace(t.name, "model-server_devel", "model-server_base")}" }
   args = { PYTHON_VERSION = t.python }
   labels = { distro_name = t.distro }
   no-cache = true
   tags = tags(model_server_repositories, ["devel-python${t.python}-${t.distro_name}"])
 }
-
-group "model-server_base_debian10" { targets = [for t in model_server_base : t.name if t.distro == "debian10"] }
-
-group "model-server_base_centos8" {
-  targets = [
-    "model-server_base_centos8_python3-6", "model-server_base_centos8_python3-7", "model-server_base_centos8_python3-8",
-  ]
-}
-
-group "model-server_base_centos7" {
-  targets = [
-    "model-server_base_centos7_python3-6", "model-server_base_centos7_python3-7", "model-server_base_centos7_python3-8",
-  ]
-}
-
-group "model-server_base_amazonlinux2" { targets = [for t in model_server_base : t.name if t.distro == "amazonlinux2"] }
-group "model-server_base_alpine3-14" { targets = [for t in model_server_base : t.name if t.distro == "alpine3.14"] }
-group "model-server_runtime_debian10" { targets = [for t in model_server_runtime : t.name if t.distro == "debian10"] }
-group "model-server_runtime_centos8" { targets = [for t in model_server_runtime : t.name if t.distro == "centos8"] }
-group "model-server_runtime_centos7" { targets = [for t in model_server_runtime : t.name if t.distro == "centos7"] }
-group "model-server_runtime_amazonlinux2" { targets = [for t in model_server_runtime : t.name if t.distro == "amazonlinux2"] }
-group "model-server_runtime_alpine3-14" { targets = [for t in model_server_runtime : t.name if t.distro == "alpine3.14"] }
-group "model-server_cudnn_debian10" { targets = [for t in model_server_cudnn : t.name if t.distro == "debian10"] }
-group "model-server_cudnn_centos8" { targets = [for t in model_server_cudnn : t.name if t.distro == "centos8"] }
-group "model-server_cudnn_centos7" { targets = [for t in model_server_cudnn : t.name if t.distro == "centos7"] }
-group "model-server_devel_debian10" { targets = [for t in model_server_devel : t.name if t.distro == "debian10"] }
-group "model-server_devel_centos8" { targets = [for t in model_server_devel : t.name if t.distro == "centos8"] }
-group "model-server_devel_centos7" { targets = [for t in model_server_devel : t.name if t.distro == "centos7"] }
 
 # ---- yatai-service (manifest/yatai-service.yml)
 
@@ -638,17 +566,8 @@ target "yatai-service_runtime" {
   matrix = { t = yatai_service_runtime }
   name = t.name
   dockerfile = "generated/yatai-service/${t.distro}/runtime/Dockerfile"
-  contexts = {
-    "bentoml/yatai-service:base-python${t.python}-${t.distro_name}" = "target:${replace(t.name, "yatai-service_runtime", "yatai-service_base")}"
-  }
+  contexts = { "bentoml/yatai-service:base-python${t.python}-${t.distro_name}" = "target:${replace(t.name, "yatai-service_runtime", "yatai-service_base")}" }
   args = { PYTHON_VERSION = t.python, BENTOML_VERSION = YATAI_SERVICE_VERSION }
   labels = { "distro_name" = t.distro, "org.opencontainers.image.version" = YATAI_SERVICE_VERSION }
   tags = tags(yatai_service_repositories, ["${YATAI_SERVICE_VERSION}-python${t.python}-${t.distro_name}-runtime"])
 }
-
-group "yatai-service_base_debian10" { targets = [for t in yatai_service_base : t.name if t.distro == "debian10"] }
-group "yatai-service_base_centos8" { targets = [for t in yatai_service_base : t.name if t.distro == "centos8"] }
-group "yatai-service_base_centos7" { targets = [for t in yatai_service_base : t.name if t.distro == "centos7"] }
-group "yatai-service_runtime_debian10" { targets = [for t in yatai_service_runtime : t.name if t.distro == "debian10"] }
-group "yatai-service_runtime_centos8" { targets = [for t in yatai_service_runtime : t.name if t.distro == "centos8"] }
-group "yatai-service_runtime_centos7" { targets = [for t in yatai_service_runtime : t.name if t.distro == "centos7"] }

@@ -53,3 +53,9 @@ engine command="status":
 # time whole processes on synthetic families
 bench *args:
     python benchmarks/run.py {{ args }}
+
+# change graph, render and bake in thousands of small ways, and name those that no test notices
+mutate *names:
+    pip install --quiet --group mutate
+    mutmut run {{ names }}
+    mutmut results | sed '/not checked/d'

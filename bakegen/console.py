@@ -143,3 +143,11 @@ def _print(text: str) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again when it ends
         raise fail("cannot-write", f"cannot write to standard output: {error.strerror}") from error
+
+
+def width_of(stream: TextIO) -> int | None:
+    """Return how many columns the terminal has that shows a stream, as COLUMNS or itself says; None if that is not known."""
+    if not stream.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() else os.get_terminal_size(stream.fileno()).columns or None

@@ -20,7 +20,8 @@ def second_engine() -> Iterator[str]:
     first = Path(os.environ["DOCKER_HOST"].removeprefix("unix://")).parent
     programs = first / "bin"
     with (
-        tempfile.TemporaryDirectory(prefix="bakegen-engine-", ignore_cleanup_errors=True) as name,
+        # Beside the first, whose way to store layers suits the disk that it is on.
+        tempfile.TemporaryDirectory(prefix="second-", dir=first, ignore_cleanup_errors=True) as name,
         _bridge() as bridge,
     ):
         folder = Path(name)

@@ -68,7 +68,7 @@ def closed(graph: Graph) -> bool:
     return all(
         name in group.members
         for group in graph.groups
-        if group.kind not in {"image release", "dockerfile"}  # which are called like what their members begin with
+        if group.kind != "image release"  # which are called like what their members begin with
         for name in graph.ancestors(group.members)
         if graph.targets[name].publish
     )

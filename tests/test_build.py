@@ -13,18 +13,22 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from harness import run, tree
+from test_console import on_terminal
 from test_engine import make_project, platforms_of, tags_in
 from test_engine import run as shell
 
-from bakegen.build.history import read_history
 from bakegen.commands.axis_options import selectors_of
 from bakegen.docker.buildx import no_engine
+from bakegen.docker.history import BuildRecord, Key, list_records, parse_record
 from bakegen.errors import MisuseError
 
 engine = pytest.mark.engine
@@ -104,31 +108,34 @@ def test_other_options_are_misuse(words: str, message: str) -> None:
 # --- what bake is given ---
 
 
-def blocks(text: str) -> list[str]:
-    """The targets of a bake file, without those that are only inherited."""
-    return re.findall(r'^target "([^_].*)" \{', text, re.MULTILINE)
+def as_bake_reads(printed: str, buildx: Path, folder: Path) -> tuple[set[str], set[str]]:
+    """The targets that a bake file builds by default, and all that it builds for them."""
+    command = [str(buildx), "bake", "--print", "-f", "-"]
+    done = subprocess.run(command, cwd=folder, input=printed, text=True, capture_output=True, check=True)
+    read = json.loads(done.stdout)
+    return set(read["group"]["default"]["targets"]), set(read["target"])
 
 
-def test_the_bake_file_holds_the_selection_and_its_parents(project: Path) -> None:
+def targets_in(printed: str) -> set[str]:
+    """The targets that a bake file defines, built by default or not."""
+    found = re.findall(r'\bname = "([\w-]+)"|^target "([^_"][\w-]*)"', printed, re.MULTILINE)
+    return {row or block for row, block in found}
+
+
+@engine
+def test_the_bake_file_holds_the_selection_and_its_parents(project: Path, newest_buildx: Path) -> None:
     outcome = run(project, ["build", "app", "--releases", "cudnn", "--python-version", "3.9", "--dry-run"])
 
     assert outcome.code == 0
     assert outcome.stderr == "docker buildx bake -f -\n"
-    assert blocks(outcome.stdout) == [
+    default, everything = as_bake_reads(outcome.stdout, newest_buildx, project)
+    assert default == {"app_cudnn_python3-9_debian", "app_cudnn_python3-9_alpine"}
+    assert everything == {
         f"app_{release}_python3-9_{distro}"
         for release in ("base", "runtime", "cudnn")
         for distro in ("debian", "alpine")
-    ]
-    group = re.search(r"^group .*?^\}", outcome.stdout, re.MULTILINE | re.DOTALL)
-    assert group
-    assert group[0].splitlines() == [
-        'group "default" {',
-        "  targets = members(",
-        '    having(["linux/amd64", "linux/arm64"], ["app_cudnn_python3-9_debian"]),',
-        '    having(["linux/amd64"], ["app_cudnn_python3-9_alpine"]),',
-        "  )",
-        "}",
-    ]
+    }
+    assert targets_in(outcome.stdout) == everything
 
 
 def test_options_reach_bake(project: Path) -> None:
@@ -142,11 +149,14 @@ def test_options_reach_bake(project: Path) -> None:
         " --no-cache --set '*.pull=true' --provenance=false\n"
     )
     assert "app_cudnn_python3-8_debian" in outcome.stdout
-    assert "alpine" not in "".join(blocks(outcome.stdout))
+    assert "alpine" not in "".join(targets_in(outcome.stdout))
 
 
+@engine
 @pytest.mark.parametrize("publish", ["true", "false"])
-def test_what_is_not_published_is_asked_for_only_where_nothing_else_builds_it(project: Path, publish: str) -> None:
+def test_what_is_not_published_is_asked_for_only_where_nothing_else_builds_it(
+    project: Path, publish: str, newest_buildx: Path
+) -> None:
     file = project / "manifest" / "app.yml"
     tags = '["lonely-{{ python }}-{{ distro }}"]'
     file.write_text(f'{file.read_text()}  lonely: {{from: "tiny:1", tags: {tags}, publish: {publish}}}\n')
@@ -154,9 +164,8 @@ def test_what_is_not_published_is_asked_for_only_where_nothing_else_builds_it(pr
 
     def asked(*words: str) -> set[str]:
         printed = run(project, ["build", "--dry-run", *words]).stdout
-        group = re.search(r"^group .*?^\}", printed, re.MULTILINE | re.DOTALL)
-        assert group
-        return set(re.findall(r'"app_([a-z]+)', group[0]))
+        default, _ = as_bake_reads(printed, newest_buildx, project)
+        return {name.split("_")[1] for name in default}
 
     assert asked("base") == {"base"}
     assert asked("base", "runtime") == {"runtime"}
@@ -175,7 +184,7 @@ def test_targets_that_contexts_name_come_along(project: Path) -> None:
     outcome = run(project, ["generate"])
     assert outcome.code == 0, outcome.text()
 
-    assert blocks(run(project, ["build", "user", "--dry-run"]).stdout) == ["tools_tool", "tools_user"]
+    assert targets_in(run(project, ["build", "user", "--dry-run"]).stdout) == {"tools_tool", "tools_user"}
 
 
 @pytest.mark.parametrize("touched", ["base", "runtime"])
@@ -253,23 +262,53 @@ def test_what_docker_complains_of_is_told_with_a_way_out(said: str, message: str
     assert hint in problem.hint
 
 
-def step(name: str, second: int, **more: object) -> dict[str, object]:
-    times = {"started": "2026-01-01T00:00:00.25Z", "completed": f"2026-01-01T00:00:{second:02}.123456789Z"}
-    return {"digest": name, "name": name, **times, **more}
+def listed(node: str, reference: str, microseconds: int, status: str = "Completed") -> tuple[Key, BuildRecord]:
+    """A record as `docker buildx history ls` prints it."""
+    end = {} if status == "Running" else {"completed_at": f"2026-01-01T00:00:00.{microseconds:06}789Z"}
+    line = {"created_at": "2026-01-01T00:00:00Z", "status": status, "total_steps": 9, "cached_steps": 4, **end}
+    return parse_record(json.dumps({"ref": f"farm/{node}/{reference}", "name": "app", **line}))
 
 
-@pytest.mark.parametrize(
-    ("steps", "told"),
-    [
-        ([], (None, None)),
-        ([step("[1/2] FROM tiny", 1), step("[2/2] RUN true", 3)], ("built", 2.9)),
-        ([step("[linux/arm64 2/2] RUN true", 0), step("[linux/arm64 2/2] RUN true", 0, cached=True)], ("cached", 0.1)),
-        ([step("[2/3] RUN a", 1, cached=True), step("[app stage-1 3/3] COPY b /", 1)], ("built", 0.9)),
-        ([step("[internal] load build definition", 1), step("[1/2] FROM tiny", 2), step("exporting", 2)], ("cached", 1.9)),
-    ],
-)  # fmt: skip
-def test_history_tells_what_was_built(steps: Sequence[Mapping[str, object]], told: tuple[object, object]) -> None:
-    assert read_history(["a line of something else", json.dumps({"vertexes": steps})]) == pytest.approx(told, abs=0.06)
+def test_a_record_of_a_build_tells_how_it_went() -> None:
+    assert listed("farm0", "x", 250_000) == (
+        ("farm0", "x"),
+        BuildRecord("completed", timedelta(microseconds=250_000), steps=9, cached_steps=4),
+    )
+    assert listed("farm0", "x", 1, "Error")[1].status == "failed"
+    assert listed("farm0", "x", 0, "Running")[1].duration == timedelta(0)
+
+
+@pytest.mark.parametrize("kept", [30, 50, 51, 100, 1000])
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_all_records_are_found_however_few_are_listed_at_once(kept: int, nodes: int) -> None:
+    random = Random(kept)
+    history = [
+        listed(f"farm{node}", f"{node}-{number}", random.choice((number, random.randrange(10**6))))
+        for node in range(nodes)
+        for number in range(kept)
+    ]
+    random.shuffle(history)
+    asked = 0
+
+    def page(filters: Sequence[str]) -> list[tuple[Key, BuildRecord]]:
+        nonlocal asked
+        asked += 1
+        found: dict[str, list[tuple[Key, BuildRecord]]] = {}
+        for key, record in history:
+            duration = record.duration // timedelta(microseconds=1) * 1000
+            bounds = [re.fullmatch(r"duration([<>])(\d+)ns", one) for one in filters]
+            if all(one and (duration < int(one[2])) is (one[1] == "<") for one in bounds):
+                found.setdefault(key[0], []).append((key, record))
+        return [one for records in found.values() for one in records[:50]]
+
+    assert dict(list_records(page, [key for key, _ in history])) == dict(history)
+    assert asked <= 1 + kept / 15
+
+
+def test_records_that_nobody_has_are_not_looked_for_for_ever() -> None:
+    same = [listed("farm0", str(number), 7) for number in range(50)]
+
+    assert dict(list_records(lambda _: same, [("farm0", "lost")])) == dict(same)
 
 
 # --- on the engine ---
@@ -313,28 +352,32 @@ def test_a_selection_is_pushed_and_nothing_else(family: tuple[Path, str], regist
     reference = f"{registry}/{image}:1.0-sweet"
     assert row == {
         "target": f"{image}_runtime_sweet",
-        "tags": [reference],
+        "result": "pushed",
+        "seconds": row["seconds"],
+        "steps": row["steps"],
+        "cached_steps": row["cached_steps"],
         "platforms": ["linux/amd64", "linux/arm64", "linux/ppc64le"],
         "digest": digest_of(reference, root),
-        "result": "built",
-        "seconds": row["seconds"],
+        "tags": [reference],
     }
     assert 0 < row["seconds"] < 600
+    assert 0 <= row["cached_steps"] < row["steps"]
     assert platforms_of(reference, root) == set(row["platforms"])
 
     again = bakegen(root, "build", image, "--push", "--platform", "linux/amd64")
     assert again.returncode == 0, again.stderr
     assert tags_in(registry, image) == {"1.0-plain", "1.0-sweet", "app-1.0-plain", "app-1.0-sweet"}
     head, *lines = again.stdout.splitlines()
-    assert head.split() == ["TARGET", "TAGS", "PLATFORMS", "DIGEST", "RESULT", "SECONDS"]
+    assert head.split() == ["TARGET", "RESULT", "SECONDS", "CACHED", "PLATFORMS", "DIGEST", "TAGS"]
     rows = [line.split() for line in lines]
     assert [cells[0] for cells in rows] == [
         f"{image}_{release}_{flavour}" for release in ("runtime", "app") for flavour in ("plain", "sweet")
     ]
-    for _, tag, platforms, digest, result, _ in rows:
-        assert platforms == "linux/amd64"
+    cached = {tag: int(steps.partition("/")[0]) for _, _, _, steps, _, _, tag in rows}
+    for _, result, _, _, platforms, digest, tag in rows:
+        assert (result, platforms) == ("pushed", "linux/amd64")
         assert digest == digest_of(tag, root)
-        assert result == ("cached" if tag == reference else "built")
+        assert tag == reference or cached[tag] < cached[reference], "the image of the first build came from the cache"
 
 
 @engine
@@ -401,7 +444,8 @@ def test_the_oldest_client_builds_and_owns_what_it_does_not_know(
     [row] = json.loads(done.stdout)
     reference = f"{registry}/{image}:1.0-plain"
     assert row["digest"] == digest_of(reference, root)
-    assert (row["tags"], row["result"], row["seconds"]) == ([reference], None, None)
+    assert (row["tags"], row["result"]) == ([reference], "pushed")
+    assert [row[figure] for figure in ("seconds", "steps", "cached_steps")] == [None, None, None], "it has no history"
     assert tags_in(registry, image) == {"1.0-plain"}
 
 
@@ -414,12 +458,139 @@ def test_metadata_is_kept_where_asked_and_bake_is_told_more(family: tuple[Path, 
     assert done.returncode == 0, done.stderr
     assert "[internal] load build definition" in done.stderr
     assert list(json.loads((root / "made.json").read_text())) == [f"{image}_base_plain"]
-    assert done.stdout.splitlines()[1].split()[:2] == [f"{image}_base_plain", "-"]
-    assert done.stdout.splitlines()[1].split()[4] == "built"
+    head, line = done.stdout.splitlines()
+    assert head.split() == ["TARGET", "RESULT", "SECONDS", "CACHED", "PLATFORMS"]
+    assert line.split()[:2] == [f"{image}_base_plain", "built"]
     assert tags_in(registry, image) == set()
 
     nothing_built = bakegen(root, *words, "--", "--print")
     assert json.loads(nothing_built.stdout)["group"], "the metadata of the build before is no news"
+
+
+QUICK_AND_SLOW = """\
+image: {image}
+variables: {{FAILS: "no"}}
+registries: ["{registry}/{image}"]
+platforms: [{platform}]
+from: "tiny:1"
+template: Dockerfile.j2
+dockerfile: "{{{{ release }}}}/Dockerfile"
+args: {{FAILS: "{{{{ FAILS }}}}"}}
+releases:
+  quick: {{tags: [quick, newest]}}
+  slow: {{tags: [slow]}}
+"""
+
+
+@pytest.fixture
+def quick_and_slow(tmp_path: Path, registry: str) -> tuple[Path, str]:
+    """Two images under a name of their own; the slow one is made by a command that a test chooses."""
+    root = tmp_path / "project"
+    (root / "manifest").mkdir(parents=True)
+    (root / "templates").mkdir()
+    image = f"pair-{uuid.uuid4().hex[:8]}"
+    (root / "manifest" / "app.yml").write_text(QUICK_AND_SLOW.format(image=image, registry=registry, platform=HOST))
+    set_commands(root, "true", "true")
+    return root, image
+
+
+def set_commands(root: Path, quick: str, slow: str) -> None:
+    """Choose the commands that make the images, and let no cache have them."""
+    steps = f'{{% if release == "slow" %}}{slow}{{% else %}}{quick}{{% endif %}} # {uuid.uuid4()}'
+    (root / "templates" / "Dockerfile.j2").write_text(
+        f"FROM {{{{ parent }}}}\nARG FAILS=no\nRUN --network=none {steps}\n"
+    )
+    assert run(root, ["generate"]).code == 0
+
+
+@engine
+def test_two_runs_at_once_tell_their_own_results(quick_and_slow: tuple[Path, str]) -> None:
+    """The same targets, and the slow one fails in one of the runs."""
+    root, image = quick_and_slow
+    set_commands(root, "sleep 1; echo $FAILS", "sleep 3; test $FAILS = no")
+    variable = f"{image.upper().replace('-', '_')}_FAILS"
+    command = [sys.executable, "-m", "bakegen", "build", "--all", "--quiet"]
+    runs = [
+        subprocess.Popen(
+            command, cwd=root, env={**os.environ, variable: fails}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for fails in ("no", "yes", "no")
+    ]  # fmt: skip
+    told = [process.communicate() for process in runs]
+
+    assert [process.returncode for process in runs] == [0, 1, 0], told
+    for printed, problems in told[::2]:
+        rows = [line.split() for line in printed.splitlines()]
+        assert [row[:2] for row in rows[1:]] == [[f"{image}_quick", "built"], [f"{image}_slow", "built"]], problems
+        assert float(rows[2][2]) >= 3
+    failed = {line.split()[0]: line.split()[1] for line in told[1][1].splitlines()[-2:]}
+    assert failed == {f"{image}_quick": "built", f"{image}_slow": "failed"}
+
+
+@engine
+def test_an_interrupt_tells_which_tags_were_pushed(quick_and_slow: tuple[Path, str], registry: str) -> None:
+    root, image = quick_and_slow
+    set_commands(root, "true", "sleep 600")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bakegen", "build", "--all", "--push", "--quiet"],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: tags_in(registry, image) == {"quick", "newest"} or process.poll() is not None)
+    time.sleep(1)  # until BuildKit has written down that it is pushed
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    printed, problems = process.communicate(timeout=60)
+
+    assert (process.returncode, printed) == (128 + signal.SIGINT, "")
+    assert time.monotonic() - began < 10
+    rows = {line.split()[0]: line.split()[1:] for line in problems.splitlines()[-2:]}
+    assert rows[f"{image}_quick"][0] == "pushed"
+    assert rows[f"{image}_quick"][-2:] == [f"{registry}/{image}:quick,", f"{registry}/{image}:newest"]
+    assert rows[f"{image}_slow"][0] == "canceled"
+    assert tags_in(registry, image) == {"quick", "newest"}
+
+
+@engine
+def test_more_builds_than_buildx_lists_are_told(quick_and_slow: tuple[Path, str]) -> None:
+    root, image = quick_and_slow
+    numbers = [str(number) for number in range(51)]
+    (root / "manifest" / "app.yml").write_text(
+        f"image: {image}\nplatforms: [{HOST}]\nfrom: scratch\naxes: {{n: {json.dumps(numbers)}}}\n"
+        'template: Dockerfile.j2\nreleases: {many: {tags: ["{{ n }}"], publish: false}}\n'
+    )
+    (root / "templates" / "Dockerfile.j2").write_text("FROM {{ parent }}\n")
+    assert run(root, ["generate"]).code == 0
+
+    done = bakegen(root, "build", "--all", "--format", "json")
+
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["target"] for row in rows] == [f"{image}_many_n{number}" for number in numbers]
+    assert None not in [row["seconds"] for row in rows]
+
+
+@engine
+@pytest.mark.parametrize("columns", [60, 300])
+def test_the_summary_fits_the_terminal(quick_and_slow: tuple[Path, str], registry: str, columns: int) -> None:
+    root, image = quick_and_slow
+    shown = on_terminal(
+        *(sys.executable, "-m", "bakegen", "-C", str(root), "build", "--all", "--push", "--quiet"), COLUMNS=str(columns)
+    )
+
+    lines = shown.splitlines()
+    assert max(len(line) for line in lines if "sha256:" not in line) <= columns
+    if columns == 60:
+        assert [lines[0], lines[7 if len(lines) == 13 else 8]] == [f"{image}_quick", f"{image}_slow"]
+        assert lines[1] == "  result     pushed"
+        assert f"  tags       {registry}/{image}:quick," in lines
+        assert f"             {registry}/{image}:newest" in lines
+    else:
+        assert lines[0].split()[:2] == ["TARGET", "RESULT"]
+        assert len(lines) == 3
 
 
 def commands() -> Iterator[tuple[int, list[str]]]:
@@ -433,6 +604,12 @@ def commands() -> Iterator[tuple[int, list[str]]]:
 def processes(word: str) -> list[int]:
     """The processes that run something with `word`."""
     return [number for number, words in commands() if word in words]
+
+
+def bakes(scratch: Path) -> list[int]:
+    """The processes that are a bake whose scratch folders lie in a folder."""
+    mine = [(number, words) for number, words in commands() if any(str(scratch) in word for word in words)]
+    return [number for number, words in mine if words[0].endswith("docker-buildx")]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -465,8 +642,7 @@ class Interrupted:
 
     def plugins(self) -> list[int]:
         """The processes that are bake itself."""
-        mine = [(number, words) for number, words in commands() if any(str(self.scratch) in word for word in words)]
-        return [number for number, words in mine if words[0].endswith("docker-buildx")]
+        return bakes(self.scratch)
 
     def end(self, number: signal.Signals, registry: str, *, to_group: bool = False) -> None:
         """Interrupt it; nothing is left, and nothing comes later."""

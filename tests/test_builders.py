@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from buildkit import endpoint, second_engine
 from harness import Outcome, run
-from test_build import HOST, digest_of
+from test_build import HOST, bakes, digest_of, processes, wait_for
 from test_engine import platforms_of, tags_in
 
-from bakegen.build.builders import choose_builder, compare
-from bakegen.docker.instances import Instance, endpoint_at_hand, read_instance
+from bakegen.build.builders import choose_builder, compare_instance
+from bakegen.docker.endpoints import default_endpoint
+from bakegen.docker.instances import Instance, read_instance
 from bakegen.errors import BakegenError
 from bakegen.manifest.load import load_manifest
 from bakegen.manifest.model import Builder, Manifest
@@ -175,7 +178,7 @@ def test_images_on_several_builders_are_not_built_at_once(tmp_path: Path, monkey
         ({"DOCKER_HOST": "tcp://10.0.0.1"}, None, "tcp://10.0.0.1:2375"),
     ],
 )
-def test_the_engine_at_hand_is_that_of_docker(
+def test_the_default_endpoint_is_that_of_docker(
     environment: Mapping[str, str],
     configured: str | None,
     expected: str,
@@ -190,7 +193,7 @@ def test_the_engine_at_hand_is_that_of_docker(
     if configured:
         (tmp_path / "config.json").write_text(json.dumps({"currentContext": configured}))
 
-    assert endpoint_at_hand() == expected
+    assert default_endpoint() == expected
 
 
 # --- what differs, and what mends it ---
@@ -200,7 +203,7 @@ CASES: dict[str, tuple[str, Instance | None, Sequence[str], Sequence[str]]] = {
     "none": (
         "driver: docker-container, max-parallelism: 5, nodes: [{platforms: [linux/arm64, linux/amd64]}, {endpoint: power}]",
         None,
-        ["there is none"],
+        ["it does not exist"],
         [
             f"{CREATE} --platform linux/arm64,linux/amd64 --buildkitd-flags --oci-max-parallelism=5",
             "create --name farm --append --node farm1 --buildkitd-flags --oci-max-parallelism=5 power",
@@ -257,7 +260,7 @@ CASES: dict[str, tuple[str, Instance | None, Sequence[str], Sequence[str]]] = {
     "a container is not declared": (
         "driver: docker-container, nodes: [{platforms: [linux/amd64]}]",
         Instance("farm", "docker-container", (node("farm0", platforms="linux/amd64"), node("farm1", "a"))),
-        ["its node farm1 for all that is left at a is not declared"],
+        ["its node farm1 for all other platforms at a is not declared"],
         ["rm --keep-state farm", f"{CREATE} --platform linux/amd64"],
     ),
     "a remote node has moved": (
@@ -285,7 +288,7 @@ CASES: dict[str, tuple[str, Instance | None, Sequence[str], Sequence[str]]] = {
 def test_what_differs_is_told_and_mended(case: str, tmp_path: Path) -> None:
     content, instance, differences, commands = CASES[case]
 
-    compared = compare(one(tmp_path, content), instance, "unix:///here")
+    compared = compare_instance(one(tmp_path, content), instance, "unix:///here")
 
     assert list(compared.differences) == differences
     assert [" ".join(words) for words in compared.commands] == commands
@@ -294,7 +297,7 @@ def test_what_differs_is_told_and_mended(case: str, tmp_path: Path) -> None:
 def test_paths_below_home_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     builder = one(tmp_path, 'driver: remote, options: {cacert: ~/ca.pem, key: /key}, nodes: [{endpoint: "tcp://a:1"}]')
-    [command] = compare(builder, None, "").commands
+    [command] = compare_instance(builder, None, "").commands
 
     assert " ".join(command).endswith("--driver-opt cacert=/home/me/ca.pem --driver-opt key=/key tcp://a:1")
 
@@ -374,13 +377,13 @@ def test_a_builder_is_made_once_and_mended(root: Path) -> None:
     dry = run(root, ["builder", "create", "--dry-run"])
     assert not Path(os.environ["BUILDX_CONFIG"], "instances", "farm").exists()
 
-    assert create(root) == ["farm: there is none", dry.stdout.strip()]
+    assert create(root) == ["farm: it does not exist", dry.stdout.strip()]
     [node] = kept("farm")["Nodes"]
     assert node["DriverOpts"] == {"memory": "1g", "env.A": 'x,"y"'}
     assert node["Flags"][0] == "--oci-max-parallelism=5"
     assert node["Endpoint"] == at
     before = kept("farm")
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
     assert run(root, ["builder", "create", "--dry-run"]).stdout == ""
     assert kept("farm") == before
     shown = json.loads(run(root, ["builder", "show", "--format", "json"]).stdout)
@@ -391,14 +394,14 @@ def test_a_builder_is_made_once_and_mended(root: Path) -> None:
     assert "its node farm0 has max-parallelism 5 instead of 2" in run(root, ["builder", "show"]).stdout
     assert create(root)[1] == "docker buildx rm --keep-state farm"
     assert kept("farm")["Nodes"][0]["Flags"][0] == "--oci-max-parallelism=2"
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
 
     set_builders(root, {"farm": {"driver": "remote", "nodes": [{"endpoint": "tcp://127.0.0.1:1"}]}})
     assert create(root)[0] == "farm: its driver is docker-container, not remote"
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
 
     removed = [run(root, ["builder", "remove"]) for _ in range(2)]
-    assert [(one.code, one.stderr) for one in removed] == [(0, "docker buildx rm farm\n"), (0, "farm is not there\n")]
+    assert [(one.code, one.stderr) for one in removed] == [(0, "docker buildx rm farm\n"), (0, "farm does not exist\n")]
     assert not Path(os.environ["BUILDX_CONFIG"], "instances", "farm").exists()
 
 
@@ -413,7 +416,7 @@ def test_nodes_come_and_go(root: Path) -> None:
 
     declare_nodes(0, 1)
     create(root)
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
     declare_nodes(2, 1)
     told = create(root)
     assert told == [
@@ -424,7 +427,7 @@ def test_nodes_come_and_go(root: Path) -> None:
     ]
     assert {node["Endpoint"][-1] for node in kept("farm")["Nodes"]} == {"2", "3", "9"}
     declare_nodes(1, 2)
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
 
 
 @engine
@@ -442,7 +445,7 @@ def test_a_node_that_does_not_answer_is_told_and_what_that_broke_is_mended(root:
     assert run(root, ["build", "runtime"]).code == 1
     set_builders(root, {"farm": {"driver": "docker-container", "max-parallelism": 3, "nodes": [{}]}})
     create(root)
-    assert create(root) == ["farm is as declared"]
+    assert create(root) == ["farm matches the manifest"]
     assert kept("farm")["Nodes"][0]["Flags"][0] == "--oci-max-parallelism=3"
 
 
@@ -473,7 +476,7 @@ def test_a_cluster_is_declared_before_it_answers(root: Path, monkeypatch: pytest
     monkeypatch.setenv("KUBECONFIG", str(root / "kubeconfig"))
     create(root)
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
-    assert create(root) == ["kube is as declared"]
+    assert create(root) == ["kube matches the manifest"]
     assert [node["DriverOpts"] for node in kept("kube")["Nodes"]] == [
         {"namespace": "builds", "nodeselector": "a=b,c=d", "qemu.install": "true"},
         {"namespace": "builds", "nodeselector": "a=b,c=d", "qemu.install": "true", "replicas": "2"},
@@ -544,6 +547,7 @@ def test_two_nodes_build_one_image_together(client: str, root: Path, engines: tu
         create(root)
 
         # One after the other: two pushes by digest to one repository are more than the store of a Docker engine takes.
+        before: dict[str, int | None] = {}
         for release, tags in (("runtime", ["1.0", "latest"]), ("other", ["other"])):
             done = bakegen(root, "build", release, "--push", "--format", "json")
             assert done.returncode == 0, done.stderr
@@ -551,13 +555,15 @@ def test_two_nodes_build_one_image_together(client: str, root: Path, engines: tu
             assert row["tags"] == [f"{registry}/{image}:{tag}" for tag in tags]
             assert row["digest"] == digest_of(row["tags"][0], root)
             assert platforms_of(row["tags"][0], root) == {"linux/amd64", "linux/arm64", "linux/ppc64le"}
-            expected = ("built", True) if client == "newest" else (None, False)
-            assert (row["result"], (row["seconds"] or 0) > 0) == expected
+            assert row["result"] == "pushed"
+            assert ((row["seconds"] or 0) > 0, (row["steps"] or 0) > 6) == (client == "newest", client == "newest")
+            before[release] = row["cached_steps"]
             assert 'with "farm" instance using remote driver' in done.stderr
 
         again = bakegen(root, "build", "runtime", "--push", "--format", "json")
         [row] = json.loads(again.stdout)
-        assert row["result"] == ("cached" if client == "newest" else None)
+        if client == "newest":
+            assert row["cached_steps"] > (before["runtime"] or 0)
         assert [steps_of(host, f"echo {image} runtime") for host in engines] == [2, 1]  # each for its own platforms
 
 
@@ -586,14 +592,24 @@ def test_after_a_failure_each_target_is_told(client: str, root: Path, engines: t
     assert "[internal] load" not in done.stderr  # bake was quiet, too
     lines = [line.split() for line in done.stderr.splitlines()[-3:]]
     told = client == "newest"
-    assert lines[0] == ["TARGET", "STATE", "TAGS"]
+    columns = (
+        ["TARGET", "RESULT", "SECONDS", "CACHED", "PLATFORMS", "TAGS"]
+        if told
+        else ["TARGET", "RESULT", "PLATFORMS", "TAGS"]
+    )
+    assert lines[0] == columns
     pushed = (
         digest_of(f"{registry}/{image}:1.0", root) != first_digest
     )  # perhaps too slow to be there before the failure
-    state = ("pushed" if pushed else "stopped") if told else "unknown"
-    assert lines[1][:3] == [f"{image}_runtime", state, f"{registry}/{image}:1.0,"]
-    assert lines[2] == [f"{image}_other", "failed" if told else "unknown", f"{registry}/{image}:other"]
-    assert "the tags of what was not pushed are as they were:" in done.stderr
+    state = ("pushed" if pushed else "canceled") if told else "unknown"
+    assert [*lines[1][:2], lines[1][-2]] == [f"{image}_runtime", state, f"{registry}/{image}:1.0,"]
+    assert [*lines[2][:2], lines[2][-1]] == [
+        f"{image}_other",
+        "failed" if told else "unknown",
+        f"{registry}/{image}:other",
+    ]
+    assert "tags of targets that were not pushed are unchanged:" in done.stderr
+    assert ("cannot tell which targets have failed" in done.stderr) is not told
     assert digest_of(f"{registry}/{image}:other", root) == before
 
     with endpoint(engines[0]) as near, endpoint(engines[1]) as far:
@@ -623,8 +639,88 @@ def test_a_remote_buildkit_that_is_silent_is_told_at_once(root: Path) -> None:
     done = bakegen(root, "build", "runtime")
 
     assert done.returncode == 1
-    assert "docker cannot build here: nothing answers at tcp://127.0.0.1:1 [no-docker]" in done.stderr
+    where = "farm0 at tcp://127.0.0.1:1, farm1 at unix:///nowhere/buildkit.sock"
+    assert f"docker cannot build here: no answer from {where} [no-docker]" in done.stderr
     assert "waiting for connection" not in done.stderr  # bake would, for twenty seconds, and not say for whom
+
+
+def after_bake(
+    root: Path, scratch: Path, *words: str, then: Callable[[], object] = lambda: None
+) -> tuple[float, str, str]:
+    """Build, and do something once bake runs; return the seconds between bake's end and ours, and what was printed."""
+    scratch.mkdir()
+    command = [sys.executable, "-m", "bakegen", "build", *words]
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    process = subprocess.Popen(
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(lambda: bool(bakes(scratch)) or process.poll() is not None)
+        then()
+        wait_for(lambda: not bakes(scratch), 120)
+        ended = time.monotonic()
+    finally:
+        if bakes(scratch):
+            process.terminate()
+        printed, problems = process.communicate(timeout=60)
+    return time.monotonic() - ended, printed, problems
+
+
+@engine
+def test_a_node_that_dies_while_it_builds_is_named(
+    client: str, root: Path, engines: tuple[str, str], registry: str, tmp_path: Path
+) -> None:
+    image = image_of(root)
+    file = root / "manifest" / "app.yml"
+    file.write_text(file.read_text().replace("other: {from: base,", f'other: {{from: "tiny:1", platforms: [{HOST}],'))
+    sleep = f"{600 + os.getpid() % 100}.{time.monotonic_ns()}"
+    (root / "templates" / "Dockerfile.j2").write_text(
+        f'{TEMPLATE}RUN --network=none {{% if release == "other" %}}true{{% else %}}sleep {sleep}{{% endif %}}\n'
+    )
+    with endpoint(engines[0]) as near, contextlib.ExitStack() as far:
+        at = far.enter_context(endpoint(engines[1]))
+        nodes = [
+            {"platforms": ["linux/amd64", "linux/arm64"], "endpoint": near},
+            {"platforms": ["linux/ppc64le"], "endpoint": at},
+        ]
+        set_builders(root, {"farm": {"driver": "remote", "nodes": nodes}})
+        assert run(root, ["generate"]).code == 0
+        create(root)
+
+        def die() -> None:
+            wait_for(lambda: len(processes(sleep)) >= 3, 120)
+            wait_for(lambda: tags_in(registry, image) == {"other"}, 120)
+            time.sleep(1)  # until BuildKit has written down that it is pushed
+            far.close()
+
+        seconds, printed, problems = after_bake(root, tmp_path / "scratch", "--all", "--push", "--quiet", then=die)
+
+    assert printed == ""
+    assert seconds < 10, "buildx would wait twenty seconds for it"
+    rows = {line.split()[0]: line.split()[1] for line in problems.splitlines()[-2:]}
+    if client == "newest":
+        assert f"farm1 at {at} does not answer: what it has built is unknown" in problems
+        assert rows == {f"{image}_runtime": "unknown", f"{image}_other": "pushed"}
+    else:
+        assert rows == {f"{image}_runtime": "unknown", f"{image}_other": "unknown"}
+
+
+@engine
+@pytest.mark.usefixtures("client")
+def test_a_node_that_is_not_needed_may_be_down(root: Path, registry: str, tmp_path: Path) -> None:
+    """What takes the rest of the platforms has nothing to do where all are another's."""
+    with endpoint(os.environ["DOCKER_HOST"]) as near:
+        nodes = [{"platforms": [HOST], "endpoint": near}, {"endpoint": "unix:///nowhere/buildkit.sock"}]
+        set_builders(root, {"farm": {"driver": "remote", "nodes": nodes}})
+        create(root)
+
+        seconds, printed, problems = after_bake(root, tmp_path / "scratch", "runtime", "--push", "--platform", HOST)
+
+        assert printed.splitlines()[1].split()[:2] == [f"{image_of(root)}_runtime", "pushed"], problems
+        assert seconds < 10, "buildx would wait twenty seconds for it"
+        assert tags_in(registry, image_of(root)) == {"1.0", "latest"}
+        refused = bakegen(root, "build", "runtime", "--push")
+        assert "no answer from farm1 at unix:///nowhere/buildkit.sock [no-docker]" in refused.stderr
 
 
 @engine
@@ -678,7 +774,7 @@ def test_showing_needs_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert outcome.text() == (
         "BUILDER  DRIVER            NODE  PLATFORMS  ENDPOINT  STATE\n"
         "farm     docker-container  -     -          -         missing\n"
-        "farm: there is none\n[exit 0]\n"
+        "farm: it does not exist\n[exit 0]\n"
     )
     assert run(tmp_path, ["builder", "create"]).code == 1
     assert "there is no docker here" in run(tmp_path, ["builder", "create"]).stderr

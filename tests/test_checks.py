@@ -21,11 +21,17 @@ from bakegen.expressions.limits import Limits
 from bakegen.project import Project, load_project
 from bakegen.spec.sizes import size_in_bytes, size_text
 from bakegen.testing.checks import Check, evaluate_checks
-from bakegen.testing.containers import KEPT, Said, _Output
-from bakegen.testing.images import Image, Lost
+from bakegen.testing.containers import KEPT, CommandOutput, _Output
+from bakegen.testing.evidence import CheckCase, Evidence
+from bakegen.testing.images import Image, MissingReference
 from bakegen.testing.report import failure_blocks, junit, result_rows, text_rows
-from bakegen.testing.trial import Case, Evidence
-from bakegen.testing.verdict import Failure, Result, absent_result, judge, lost_result
+from bakegen.testing.results import (
+    CheckFailure,
+    CheckResult,
+    check_result,
+    missing_platform_result,
+    missing_references_result,
+)
 
 MANIFEST = """\
 image: app
@@ -167,8 +173,8 @@ def check(**own: Any) -> Check:
 
 def lines(declared: Check, evidence: Evidence, image: Image | None = None) -> list[str]:
     """What is told of one check of an image for ppc64le."""
-    case = Case("app", "linux/ppc64le", image or Image("sha256:1", ("acme/app:1", "acme/app:2")), (declared,))
-    return [line for block in failure_blocks([judge(case, declared, evidence, Limits())]) for line in block[1:]]
+    case = CheckCase("app", "linux/ppc64le", image or Image("sha256:1", ("acme/app:1", "acme/app:2")), (declared,))
+    return [line for block in failure_blocks([check_result(case, declared, evidence, Limits())]) for line in block[1:]]
 
 
 RUN = "  $ docker run --rm --network=none --platform=linux/ppc64le acme/app:1 app"
@@ -177,28 +183,30 @@ RUN = "  $ docker run --rm --network=none --platform=linux/ppc64le acme/app:1 ap
 @pytest.mark.parametrize(
     ("declared", "said", "told"),
     [
-        ({}, Said(0, ("",)), []),
-        ({}, Said(2, ("oh\nno\n",)), ["expected exit code 0, got 2", "it printed:", "  oh", "  no"]),
-        ({"exit": 2}, Said(2, ("",)), []),
-        ({"exit": 2}, Said(0, ("",)), ["expected exit code 2, got 0", "it printed nothing"]),
-        ({}, Said(None, ("a",)), ["it was still running after 5 seconds, and was stopped", "it printed:", "  a"]),
-        ({"output": "3.9."}, Said(0, ("Python 3.9.1",)), []),
-        ({"output": "3.9."}, Said(0, ("Python 3.91",)), ['expected it to print "3.9."', "it printed:", "  Python 3.91"]),
-        ({"output": "a", "exit": 1}, Said(0, ("\n",)), ["expected exit code 1, got 0", 'expected it to print "a"', "it printed nothing"]),
-        ({"matches": "^b+$"}, Said(0, ("a\nbb\nc",)), []),
-        ({"matches": "^b$"}, Said(0, ("a\nbb",)), ["expected it to print what matches ^b$", "it printed:", "  a", "  bb"]),
-        ({"output": "é\x1b"}, Said(0, ("\x1b]0;title\x07\x1b[2J\r\u202e",)), ['expected it to print "é\\x1b"', "it printed:", "  \\x1b]0;title\\x07\\x1b[2J", "  \\u202e"]),
-        ({}, Said(1, ("exec /bin/app: exec format error",)), ["expected exit code 0, got 1", "this engine cannot run programs for linux/ppc64le; where it may, `docker run --privileged --rm tonistiigi/binfmt --install all` teaches it to", "it printed:", "  exec /bin/app: exec format error"]),
+        ({}, CommandOutput(0, ("",)), []),
+        ({}, CommandOutput(2, ("oh\nno\n",)), ["expected exit code 0, got 2", "it printed:", "  oh", "  no"]),
+        ({"exit": 2}, CommandOutput(2, ("",)), []),
+        ({"exit": 2}, CommandOutput(0, ("",)), ["expected exit code 2, got 0", "it printed nothing"]),
+        ({}, CommandOutput(None, ("a",)), ["it was still running after 5 seconds, and was stopped", "it printed:", "  a"]),
+        ({"output": "3.9."}, CommandOutput(0, ("Python 3.9.1",)), []),
+        ({"output": "3.9."}, CommandOutput(0, ("Python 3.91",)), ['expected it to print "3.9."', "it printed:", "  Python 3.91"]),
+        ({"output": "a", "exit": 1}, CommandOutput(0, ("\n",)), ["expected exit code 1, got 0", 'expected it to print "a"', "it printed nothing"]),
+        ({"matches": "^b+$"}, CommandOutput(0, ("a\nbb\nc",)), []),
+        ({"matches": "^b$"}, CommandOutput(0, ("a\nbb",)), ["expected it to print what matches ^b$", "it printed:", "  a", "  bb"]),
+        ({"output": "é\x1b"}, CommandOutput(0, ("\x1b]0;title\x07\x1b[2J\r\u202e",)), ['expected it to print "é\\x1b"', "it printed:", "  \\x1b]0;title\\x07\\x1b[2J", "  \\u202e"]),
+        ({}, CommandOutput(1, ("exec /bin/app: exec format error",)), ["expected exit code 0, got 1", "this engine cannot run programs for linux/ppc64le; where it may, `docker run --privileged --rm tonistiigi/binfmt --install all` teaches it to", "it printed:", "  exec /bin/app: exec format error"]),
     ],
 )  # fmt: skip
-def test_what_a_command_gives_is_compared(declared: Mapping[str, Any], said: Said, told: Sequence[str]) -> None:
+def test_what_a_command_gives_is_compared(
+    declared: Mapping[str, Any], said: CommandOutput, told: Sequence[str]
+) -> None:
     found = lines(check(run=("app",), **declared), Evidence(1, said))
 
     assert found == [*(f"  {line}" for line in told), *([RUN] if told else [])]
 
 
 def test_only_the_end_of_a_long_output_is_shown() -> None:
-    found = lines(check(run=("app",), output="nowhere"), Evidence(1, Said(0, ("x\n" * 50 + "y" * 999,))))
+    found = lines(check(run=("app",), output="nowhere"), Evidence(1, CommandOutput(0, ("x\n" * 50 + "y" * 999,))))
 
     assert found[1] == "  the last 20 lines that it printed:"
     assert found[2:21] == ["    x"] * 19
@@ -207,7 +215,7 @@ def test_only_the_end_of_a_long_output_is_shown() -> None:
 
 @pytest.mark.parametrize("declared", [{"output": "left out"}, {"matches": "left"}, {"matches": "(?s)begin.*end"}])
 def test_what_is_not_printed_is_not_found_where_something_is_left_out(declared: Mapping[str, Any]) -> None:
-    found = lines(check(run=("app",), **declared), Evidence(1, Said(0, ("begin", "end"), 7)))
+    found = lines(check(run=("app",), **declared), Evidence(1, CommandOutput(0, ("begin", "end"), 7)))
 
     assert found[0].startswith("  expected it to print ")
     assert found[2:-1] == ["    begin", "    … 7 bytes left out …", "    end"]
@@ -215,7 +223,7 @@ def test_what_is_not_printed_is_not_found_where_something_is_left_out(declared: 
 
 @pytest.mark.parametrize("word", ["begin", "end"])
 def test_the_beginning_and_the_end_of_a_long_output_are_looked_at(word: str) -> None:
-    said = Said(0, ("begin", "end"), 7)
+    said = CommandOutput(0, ("begin", "end"), 7)
 
     assert lines(check(run=("app",), output=word, matches=f"^{word}$"), Evidence(1, said)) == []
 
@@ -224,7 +232,7 @@ def test_the_command_to_repeat_it_is_that_of_a_shell() -> None:
     declared = check(run=("sh", "-c", "echo $HOME 'x'"), entrypoint="", exit=1)
     registered = Image("sha256:1", ("acme/app:1",), {"linux/ppc64le": "sha256:2"})
 
-    assert lines(declared, Evidence(1, Said(0, ("",))), registered)[-1] == (
+    assert lines(declared, Evidence(1, CommandOutput(0, ("",))), registered)[-1] == (
         "  $ docker run --rm --network=none --platform=linux/ppc64le --entrypoint= acme/app@sha256:2"
         """ sh -c 'echo $HOME '"'"'x'"'"''"""
     )
@@ -234,9 +242,9 @@ def test_a_pattern_that_takes_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("bakegen.expressions.limits.TICK", 0.05)
     declared = check(run=("app",), matches="(a|aa)+$")
     limits = Limits()
-    case = Case("app", "linux/amd64", Image("sha256:1", ("acme/app:1",)), (declared,))
+    case = CheckCase("app", "linux/amd64", Image("sha256:1", ("acme/app:1",)), (declared,))
     with limits:
-        result = judge(case, declared, Evidence(1, Said(0, ("a" * 60 + "b",))), limits)
+        result = check_result(case, declared, Evidence(1, CommandOutput(0, ("a" * 60 + "b",))), limits)
 
     assert "takes more than 5 seconds" in result.failures[0].lines[0]
 
@@ -280,15 +288,21 @@ def test_files_and_size_are_compared() -> None:
 
 
 def test_images_that_cannot_be_had_are_named() -> None:
-    lost = lost_result("app", [Lost("acme/app:1", "is not in its registry"), Lost("acme/app:2", "cannot be looked up")])
-    case = Case("app", "linux/arm64", Image("sha256:1", ("acme/app:3",)), ())
+    lost = missing_references_result(
+        "app",
+        [
+            MissingReference("acme/app:1", "is not in its registry"),
+            MissingReference("acme/app:2", "cannot be looked up"),
+        ],
+    )
+    case = CheckCase("app", "linux/arm64", Image("sha256:1", ("acme/app:3",)), ())
 
     assert next(failure_blocks([lost])) == [
         "FAILED app image",
         "  acme/app:1 is not in its registry",
         "  acme/app:2 cannot be looked up",
     ]
-    assert next(failure_blocks([absent_result(case, "cannot be tested: no platform")])) == [
+    assert next(failure_blocks([missing_platform_result(case, "cannot be tested: no platform")])) == [
         "FAILED app linux/arm64 image",
         "  no linux/arm64: acme/app:3 cannot be tested: no platform",
         "  --platform tests fewer platforms, --pull what the registry has",
@@ -313,20 +327,20 @@ def test_what_is_printed_is_kept_within_bounds(parts: Sequence[bytes]) -> None:
 anything = st.text(st.characters(), max_size=20) | st.sampled_from(["\x00\x1b\ufffe\ud800", "<&]]>\"'", "\r\n\t"])
 results = st.lists(
     st.builds(
-        Result,
+        CheckResult,
         st.sampled_from(["app", "other"]),
         st.sampled_from(["", "linux/amd64", "linux/arm64"]),
         anything,
         st.just(("acme/app:1",)),
         st.floats(0, 1000),
-        st.lists(st.builds(Failure, st.lists(anything, min_size=1).map(tuple), anything), max_size=2).map(tuple),
+        st.lists(st.builds(CheckFailure, st.lists(anything, min_size=1).map(tuple), anything), max_size=2).map(tuple),
     ),
     max_size=6,
 )
 
 
 @given(results)
-def test_results_are_junit_xml(found: Sequence[Result]) -> None:
+def test_results_are_junit_xml(found: Sequence[CheckResult]) -> None:
     """The rules are those of junit-10.xsd of Jenkins' xunit-plugin."""
     root = ET.fromstring(junit(found))
 
@@ -350,12 +364,12 @@ def test_results_are_junit_xml(found: Sequence[Result]) -> None:
 
 
 def test_junit_has_a_case_for_each_platform_and_check() -> None:
-    failure = Failure(("/made is missing", "x < y"), "docker run")
+    failure = CheckFailure(("/made is missing", "x < y"), "docker run")
     [suite] = ET.fromstring(
         junit(
             [
-                Result("app", "linux/amd64", "files", ("a:1",), 0.25),
-                Result("app", "linux/ppc64le", "files", ("a:1",), 0.5, (failure,)),
+                CheckResult("app", "linux/amd64", "files", ("a:1",), 0.25),
+                CheckResult("app", "linux/ppc64le", "files", ("a:1",), 0.5, (failure,)),
             ]
         )
     )
@@ -370,8 +384,8 @@ def test_junit_has_a_case_for_each_platform_and_check() -> None:
 
 
 def test_several_images_of_a_target_are_told_apart() -> None:
-    failures = (Failure(("gone",)),)
-    found = [Result("app", "linux/amd64", "files", (reference,), 0, failures) for reference in ("a:1", "b:1")]
+    failures = (CheckFailure(("gone",)),)
+    found = [CheckResult("app", "linux/amd64", "files", (reference,), 0, failures) for reference in ("a:1", "b:1")]
 
     names = [case.get("name") for case in ET.fromstring(junit(found)).iter("testcase")]
     assert names == ["linux/amd64 files a:1", "linux/amd64 files b:1"]
@@ -381,9 +395,9 @@ def test_several_images_of_a_target_are_told_apart() -> None:
 
 
 def test_rows_hold_all_that_is_known() -> None:
-    failed = Result("app", "", "image", ("a:1",), 0, (Failure(("gone",)),))
+    failed = CheckResult("app", "", "image", ("a:1",), 0, (CheckFailure(("gone",)),))
 
-    assert result_rows([failed, Result("app", "linux/amd64", "files", ("a:1",), 0.123)]) == [
+    assert result_rows([failed, CheckResult("app", "linux/amd64", "files", ("a:1",), 0.123)]) == [
         {
             "target": "app", "references": ["a:1"], "platform": None, "check": "image", "result": "failed", "seconds": 0,
             "failures": [{"text": ["gone"], "command": ""}],

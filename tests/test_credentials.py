@@ -29,7 +29,6 @@ from bakegen.errors import BakegenError
 from bakegen.registries.credentials import Credentials, find_credentials
 from bakegen.registries.destinations import Destination, find_destinations
 from bakegen.registries.env_file import Environment, read_environment
-from bakegen.registries.login_outcome import PAUSES
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
@@ -195,6 +194,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
     monkeypatch.setenv("NO_PROXY", "localhost")
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     with contextlib.ExitStack() as stack:
 
         def start(*replies: Reply) -> Server:
@@ -248,7 +248,7 @@ def test_a_manifest_may_name_a_variable_for_aws_too(tmp_path: Path) -> None:
     ("reply", "asked", "code", "message"),
     [
         (DENIED, 1, "login-failed", "AccessDeniedException"),
-        (FAILED, 1 + len(PAUSES), "failing-registry", "ServerException"),
+        (FAILED, 4, "failing-registry", "ServerException"),
         (None, 0, "unreachable-registry", "Could not connect"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -171,7 +172,7 @@ for words in commands:
     try:
         main(["-C", root, *words.split()])
     except SystemExit as end:
-        print(words, end.code)
+        print("exit", end.code, words)
 """
 
 
@@ -192,7 +193,7 @@ def test_what_may_not_be_read_is_named(project: Path, path: str) -> None:
     with mode(project / path, 0):
         done = without_privileges(project, "generate")
 
-    assert done.stdout == "generate 1\n"
+    assert done.stdout == "exit 1 generate\n"
     assert "Permission denied" in done.stderr
 
 
@@ -203,7 +204,7 @@ def test_no_command_fails_by_a_bug_of_ours_where_it_may_not_read(project: Path, 
     with mode(project / path, bits):
         done = without_privileges(project, *COMMANDS)
 
-    codes = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    codes = {words: code for code, words in re.findall(r"^exit (\d+) (.+)$", done.stdout, re.MULTILINE)}
     assert codes.keys() == set(COMMANDS)
     assert set(codes.values()) <= {"0", "1"}, done.stderr
 

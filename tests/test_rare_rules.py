@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,35 +73,33 @@ def test_a_dockerfile_lies_on_this_machine_even_if_its_context_does_not(
     assert (root / path).read_text().endswith("FROM debian:12\n")
 
 
-def test_repositories_of_one_name_are_not_mixed_up(tmp_path: Path, buildx: Buildx) -> None:
-    root = project(
-        tmp_path,
-        **{"from": "debian:12"},
-        registries=["ghcr.io/{{ release }}/app"],
-        releases={name: {"tags": [name]} for name in ("one", "two", "three")},
+def three_repositories_called_app(root: Path) -> Path:
+    return project(
+        root,
+        **{"from": "debian:12", "tags": ["{{ release }}-{{ owner }}"]},
+        registries=["ghcr.io/{{ owner }}/app"],
+        axes={"owner": ["one", "two", "three"]},
+        releases={"base": {}, "more": {}},
     )
 
-    found = baked(root, buildx)
+
+def test_repositories_of_one_name_are_not_mixed_up(tmp_path: Path, buildx: Buildx) -> None:
+    found = baked(three_repositories_called_app(tmp_path), buildx)
 
     assert {name: target["tags"] for name, target in found.items()} == {
-        f"app_{name}": [f"ghcr.io/{name}/app:{name}"] for name in ("one", "two", "three")
+        f"app_{release}_{owner}": [f"ghcr.io/{owner}/app:{release}-{owner}"]
+        for release in ("base", "more")
+        for owner in ("one", "two", "three")
     }
 
 
 def test_a_name_that_is_taken_gets_a_number_from_two_on(tmp_path: Path) -> None:
-    names = ("one", "two", "three")
-    root = project(
-        tmp_path,
-        **{"from": "debian:12"},
-        registries=["ghcr.io/{{ release }}/app"],
-        releases={name: {"tags": [name]} for name in names},
-    )
+    text = (three_repositories_called_app(tmp_path) / "docker-bake.hcl").read_text()
 
-    lines = (root / "docker-bake.hcl").read_text().splitlines()
-
-    assert [line for line in lines if line.endswith('/app"]')] == [
-        f'{variable} = ["ghcr.io/{name}/app"]'
-        for variable, name in zip(("app_repositories", "app_repositories-2", "app_repositories-3"), names, strict=True)
+    assert re.findall(r'^(\S+) += \["ghcr.io/(\w+)/app"\]$', text, re.MULTILINE) == [
+        ("app_repositories", "one"),
+        ("app_repositories-2", "two"),
+        ("app_repositories-3", "three"),
     ]
 
 

@@ -159,6 +159,20 @@ registries:
     assert caught.value.problems[0].hint == f"BAKEGEN_REGISTRY sends everything to {prefix}"
 
 
+@pytest.mark.parametrize("prefix", ["https://ghcr.io/me", "ghcr.io/me/", "ghcr.io/Me", "a b"])
+def test_bakegen_registry_is_where_images_can_be_pushed_to(prefix: str, tmp_path: Path) -> None:
+    graph = load(tmp_path, app=f"{APP}tags: ['{{{{ flavour }}}}']\nregistries: [acme/app]\n")
+
+    with pytest.raises(BakegenError) as caught:
+        find_destinations(graph, {"BAKEGEN_REGISTRY": prefix})
+
+    [problem] = caught.value.problems
+    assert (problem.code, problem.message) == (
+        "invalid-reference",
+        f"BAKEGEN_REGISTRY={prefix} is not where images can be pushed to",
+    )
+
+
 def test_what_is_declared_nowhere_needs_no_login(tmp_path: Path) -> None:
     assert find_destinations(load(tmp_path, app=f"{APP}tags: ['{{{{ flavour }}}}']\n"), {}) == ()
 

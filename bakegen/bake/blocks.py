@@ -1,4 +1,4 @@
-"""Which targets share a block of the bake file.
+"""Which targets share a block of the bake file: those of one release of an image.
 
 In: a `Graph`. Out: its `Block`s. A block of several targets is a matrix, and bake makes a group of its targets that is
 called like the block. Where the graph has that group, the block needs no other; else its name begins with `_`, by which
@@ -7,16 +7,11 @@ bake knows what is not for the command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
-from bakegen.graph.names import dockerfile_name, release_name
-
-# A block takes about ten lines, a target one line in the block of its release: so Dockerfiles have blocks of their own
-# where those of a release serve that many targets each, on average.
-_WORTH_A_BLOCK = 10**9
+from bakegen.graph.names import release_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +28,25 @@ class Block:
 
 
 def blocks_of(graph: Graph) -> tuple[Block, ...]:
-    """Return blocks that hold each target once, in the order of the graph."""
+    """Return a block for each release of each image, in the order of the graph."""
     groups = {
         group.members: group.name
-        for kind in ("image", "dockerfile", "image release")  # of groups with the same members, the last
+        for kind in ("image", "image release")  # of groups with the same members, the last
         for group in graph.groups
         if group.kind == kind
     }
     taken = {*graph.targets, *(group.name for group in graph.groups)}
+    releases: dict[str, list[Target]] = {}
+    for target in graph.targets.values():
+        releases.setdefault(release_name(target), []).append(target)
     blocks = []
-    for name, targets in _parts(graph):
+    for name, targets in releases.items():
         block = Block(targets[0].name, tuple(targets))
         if len(targets) > 1:
             group = groups.get(tuple(target.name for target in targets), "") if block.is_uniform else ""
             block = Block(group or free_name(f"_{name}", taken), block.targets)
         blocks.append(block)
     return tuple(blocks)
-
-
-def _parts(graph: Graph) -> Iterator[tuple[str, Sequence[Target]]]:
-    """Yield the targets of each block, and a name for it."""
-    for targets in graph.by_image.values():
-        releases: dict[str, list[Target]] = {}
-        for target in targets:
-            releases.setdefault(target.release, []).append(target)
-        for release in releases.values():
-            served: dict[str, list[Target]] = {}
-            for target in release:
-                served.setdefault(target.dockerfile, []).append(target)
-            if len(served) == 1 or len(release) < _WORTH_A_BLOCK * len(served):
-                yield release_name(release[0]), release
-            else:
-                for part in served.values():
-                    yield dockerfile_name(part), part
 
 
 def free_name(name: str, taken: set[str]) -> str:

@@ -25,7 +25,6 @@ _PARTS: Mapping[GroupKind, tuple[GroupKind, ...]] = {
     "default": ("image",),
     **dict.fromkeys(("image", "release", "axis value", "own"), ("image release",)),
     "image release": (),
-    "dockerfile": (),
 }
 _SPARSE = 10  # bake looks at every row of a table: one target of so many is better named
 
@@ -106,8 +105,7 @@ class GroupWriter:
         self.order = {name: index for index, name in enumerate(graph.targets)}
         parts = {group.name: _Part(group.name, group.kind, group.members) for group in graph.groups}
         for block in blocks:
-            known = parts.get(block.name)
-            if len(block.targets) > 1 and block.is_uniform and (known is None or known.kind == "dockerfile"):
+            if len(block.targets) > 1 and block.is_uniform and block.name not in parts:
                 parts[block.name] = _Part(block.name, None, tuple(target.name for target in block.targets))
         self.parts: dict[str, list[_Part]] = {}  # by first member
         for part in parts.values():

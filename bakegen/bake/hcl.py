@@ -13,7 +13,7 @@ from typing import Any
 
 from bakegen.expressions.text import Text, Variable
 
-WIDTH = 120
+WIDTH = 160  # as the rows of tables, which are never broken
 _MANY = WIDTH // 3  # a list of more items is longer than a line, since an item takes a character, a comma and a space
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TABLE = str.maketrans(_ESCAPES | {chr(c): f"\\u{c:04x}" for c in (*range(32), 127) if chr(c) not in _ESCAPES})

@@ -110,7 +110,7 @@ def bake_model(graph: Graph) -> BakeModel:
     groups: dict[str, list[HclBlock]] = {"": [], **{image: [] for image in tables}}
     for group in graph.groups:
         if group.name not in free:
-            image = graph.targets[group.members[0]].image if group.kind in ("image release", "dockerfile") else ""
+            image = graph.targets[group.members[0]].image if group.kind == "image release" else ""
             groups[image].append(
                 _block(group.name, {"description": group.description, "targets": members.targets(group)})
             )
@@ -258,7 +258,7 @@ class _SectionWriter:
         needed = Counter(
             repositories
             for block in self.blocks
-            for repositories in {target.repositories for target in block.targets if target.publish}
+            for repositories in dict.fromkeys(target.repositories for target in block.targets if target.publish)
         )
         several = [repositories for repositories, count in needed.items() if count > 1]
         base = constant(self.manifest.image)

@@ -1,7 +1,7 @@
-"""Builders: which one builds, how it differs from what manifests declare, and the commands that mend that.
+"""Builders: which one builds, how it differs from what manifests declare, and the commands that make it match.
 
-In: manifests, and what buildx keeps of its builders. Out: a `Choice`; a `Comparison` and the words of `docker buildx`
-commands. Nothing is run here, and bakegen keeps nothing about builders itself.
+In: manifests, and what buildx keeps of its builders. Out: a `BuilderChoice`; a `BuilderComparison` with the arguments of
+`docker buildx` commands. Nothing is run here, and bakegen keeps nothing about builders itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bakegen.docker.instances import Instance, Record, endpoint_at_hand, read_instance
+from bakegen.docker.endpoints import default_endpoint
+from bakegen.docker.instances import Instance, Record, read_instance
 from bakegen.errors import BakegenError, did_you_mean, fail
 from bakegen.manifest.model import Builder, Manifest, Node
 from bakegen.spec.builder_drivers import DRIVERS
@@ -26,7 +27,7 @@ Command = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BuilderChoice:
     """The builder that a build uses: its name (empty: buildx's current one), who names it, how it is declared.
 
     What is named on the command line or in the environment is used as it is, so `declared` is None then.
@@ -38,7 +39,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NodeSettings:
     """A node in buildx's terms, as it has to be or as it is."""
 
     endpoint: str
@@ -48,7 +49,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class NodePair:
     """A node that is declared, one that exists, or both; and how the two differ."""
 
     declared: Node | None
@@ -57,7 +58,7 @@ class Pair:
 
     @property
     def state(self) -> Literal["as declared", "differs", "missing", "not declared"]:
-        """How the two are to each other, in a word."""
+        """Whether the two match."""
         if not self.declared:
             return "not declared"
         if not self.name:
@@ -66,12 +67,12 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """A declared builder beside the one that exists: what differs, and the words after `docker buildx` that mend it."""
+class BuilderComparison:
+    """A declared builder and the one that exists: what differs, and the arguments of `docker buildx` that make them match."""
 
     builder: Builder
     exists: bool
-    pairs: tuple[Pair, ...]
+    pairs: tuple[NodePair, ...]
     differences: tuple[str, ...]
     commands: tuple[Command, ...]
 
@@ -100,16 +101,16 @@ def pick_builders(manifests: Sequence[Manifest], names: Sequence[str]) -> list[B
     return [builder for name, builder in sorted(declared.items()) if not names or name in names]
 
 
-def choose_builder(manifests: Iterable[Manifest], asked: str = "") -> Choice:
+def choose_builder(manifests: Iterable[Manifest], asked: str = "") -> BuilderChoice:
     """Return the builder for images of these manifests: what is `asked` for, BUILDX_BUILDER, or the declared one.
 
     The declared one is the first of each manifest that declares any; raises `BakegenError` if that is not one.
     """
     if asked:
-        return Choice(asked, "--builder")
+        return BuilderChoice(asked, "--builder")
     named = os.environ.get(CURRENT, "")
     if named:
-        return Choice(named, CURRENT)
+        return BuilderChoice(named, CURRENT)
     firsts: dict[str, Manifest] = {}
     for manifest in manifests:
         for builder in manifest.builders[:1]:
@@ -118,16 +119,16 @@ def choose_builder(manifests: Iterable[Manifest], asked: str = "") -> Choice:
         listed = ", ".join(f'"{manifest.image}" on "{name}"' for name, manifest in firsts.items())
         raise fail(
             "several-builders",
-            f"what is selected is built on several builders: {listed}",
-            hint=f"choose one, --builder {next(iter(firsts))}, or build one image after the other",
+            f"the selected images are built on different builders: {listed}",
+            hint=f"choose one, --builder {next(iter(firsts))}, or build the images one by one",
         )
     for name, manifest in firsts.items():
         builder = manifest.builders[0]
-        return Choice(name, str(manifest.source.place(builder.path).key), builder)
-    return Choice("", "docker buildx use")
+        return BuilderChoice(name, str(manifest.source.place(builder.path).key), builder)
+    return BuilderChoice("", "docker buildx use")
 
 
-def require_as_declared(choice: Choice) -> None:
+def require_as_declared(choice: BuilderChoice) -> None:
     """Raise `BakegenError` if the builder is not there, or is not what the manifest declares."""
     if not choice.declared:
         return
@@ -136,47 +137,47 @@ def require_as_declared(choice: Choice) -> None:
         raise mismatch(f'there is no builder "{choice.name}", which {choice.source} declares')
     if comparison.differences:
         listed = "; ".join(comparison.differences)
-        raise mismatch(f'the builder "{choice.name}" is not as {choice.source} declares it: {listed}')
+        raise mismatch(f'the builder "{choice.name}" does not match {choice.source}: {listed}')
 
 
-def mismatch(message: str, hint: str = "make it so: bakegen builder create") -> BakegenError:
+def mismatch(message: str, hint: str = "update it: bakegen builder create") -> BakegenError:
     """Return the error for a builder that is not what it should be."""
     return fail("builder-mismatch", message, hint=hint)
 
 
-def compare_builder(builder: Builder) -> Comparison:
+def compare_builder(builder: Builder) -> BuilderComparison:
     """Return how a declared builder differs from what buildx has by its name on this machine."""
-    return compare(builder, read_instance(builder.name), endpoint_at_hand())
+    return compare_instance(builder, read_instance(builder.name), default_endpoint())
 
 
-def compare(builder: Builder, instance: Instance | None, at_hand: str) -> Comparison:
-    """Return how a declared builder differs from an instance; `at_hand` is the endpoint of nodes that name none."""
-    wanted = [(node, _wanted(builder, node, at_hand)) for node in builder.nodes]
+def compare_instance(builder: Builder, instance: Instance | None, default: str) -> BuilderComparison:
+    """Return how a declared builder differs from an instance; `default` is the endpoint of nodes that name none."""
+    wanted = [(node, _wanted(builder, node, default)) for node in builder.nodes]
     if instance is None:
-        pairs = tuple(Pair(node, "") for node in builder.nodes)
+        pairs = tuple(NodePair(node, "") for node in builder.nodes)
         commands = tuple(_creating(builder, wanted))
-        return Comparison(builder, False, pairs, ("there is none",), commands)
+        return BuilderComparison(builder, False, pairs, ("it does not exist",), commands)
     found = {str(node["Name"]): _actual(builder.driver, node) for node in instance.nodes}
     pairs = tuple(_pairs(wanted, found))
     differences = tuple(text for pair in pairs for text in pair.differences)
     if instance.driver != builder.driver:
         differences = (f"its driver is {instance.driver}, not {builder.driver}", *differences)
     commands = tuple(_mending(builder, wanted, instance, pairs)) if differences else ()
-    return Comparison(builder, True, pairs, differences, commands)
+    return BuilderComparison(builder, True, pairs, differences, commands)
 
 
-def _wanted(builder: Builder, node: Node, at_hand: str) -> Wanted:
+def _wanted(builder: Builder, node: Node, default: str) -> NodeSettings:
     driver = DRIVERS[builder.driver]
     options = {
         name: os.path.expanduser(value) if name in driver.paths else value  # noqa: PTH111 - the rest stays as written
         for name, value in node.options.items()
     }
     flags = (f"{_PARALLELISM}{builder.max_parallelism}",) if builder.max_parallelism else ()
-    endpoint = "" if builder.driver == "kubernetes" else node.endpoint or at_hand
-    return Wanted(endpoint, frozenset(node.platforms), options, flags)
+    endpoint = "" if builder.driver == "kubernetes" else node.endpoint or default
+    return NodeSettings(endpoint, frozenset(node.platforms), options, flags)
 
 
-def _actual(driver: str, node: Record) -> Wanted:
+def _actual(driver: str, node: Record) -> NodeSettings:
     platforms = (
         "/".join(filter(None, (platform["os"], platform["architecture"], platform.get("variant", ""))))
         for platform in node.get("Platforms") or ()
@@ -184,17 +185,17 @@ def _actual(driver: str, node: Record) -> Wanted:
     flags = tuple(flag for flag in node.get("Flags") or () if flag != _NETWORK)
     # The endpoint of a Kubernetes node names the kubeconfig of whoever made it.
     endpoint = "" if driver == "kubernetes" else str(node["Endpoint"])
-    return Wanted(endpoint, frozenset(platforms), node.get("DriverOpts") or {}, flags)
+    return NodeSettings(endpoint, frozenset(platforms), node.get("DriverOpts") or {}, flags)
 
 
-_LIKENESSES: tuple[Callable[[Wanted], object], ...] = (
+_LIKENESSES: tuple[Callable[[NodeSettings], object], ...] = (
     lambda node: node,
     lambda node: node.platforms,
     lambda node: node.endpoint,
 )
 
 
-def _pairs(wanted: Sequence[tuple[Node, Wanted]], found: Mapping[str, Wanted]) -> Iterator[Pair]:
+def _pairs(wanted: Sequence[tuple[Node, NodeSettings]], found: Mapping[str, NodeSettings]) -> Iterator[NodePair]:
     """Yield nodes side by side: those that are equal, then those for the same platforms, then those at one endpoint."""
     left = dict(found)
     partner: dict[int, str] = {}
@@ -207,19 +208,19 @@ def _pairs(wanted: Sequence[tuple[Node, Wanted]], found: Mapping[str, Wanted]) -
     for index, (node, want) in enumerate(wanted):
         if index in partner:
             name = partner[index]
-            yield Pair(node, name, tuple(_differences(name, want, found[name])))
+            yield NodePair(node, name, tuple(_differences(name, want, found[name])))
         else:
-            yield Pair(node, "", (f"it has no node {_described(want)}",))
+            yield NodePair(node, "", (f"it has no node {_described(want)}",))
     for name, actual in left.items():
-        yield Pair(None, name, (f"its node {name} {_described(actual)} is not declared",))
+        yield NodePair(None, name, (f"its node {name} {_described(actual)} is not declared",))
 
 
-def _described(node: Wanted) -> str:
-    platforms = f"for {', '.join(sorted(node.platforms))}" if node.platforms else "for all that is left"
+def _described(node: NodeSettings) -> str:
+    platforms = f"for {', '.join(sorted(node.platforms))}" if node.platforms else "for all other platforms"
     return f"{platforms} at {node.endpoint}" if node.endpoint else platforms
 
 
-def _differences(name: str, want: Wanted, actual: Wanted) -> Iterator[str]:
+def _differences(name: str, want: NodeSettings, actual: NodeSettings) -> Iterator[str]:
     facts: list[tuple[str, str | None, str | None]] = [
         ("endpoint", want.endpoint, actual.endpoint),
         ("platforms", ", ".join(sorted(want.platforms)), ", ".join(sorted(actual.platforms))),
@@ -246,7 +247,7 @@ def _other_flags(flags: Iterable[str]) -> str:
 
 
 def _mending(
-    builder: Builder, wanted: Sequence[tuple[Node, Wanted]], instance: Instance, pairs: Sequence[Pair]
+    builder: Builder, wanted: Sequence[tuple[Node, NodeSettings]], instance: Instance, pairs: Sequence[NodePair]
 ) -> Iterator[Command]:
     """Yield the commands that make an instance match.
 
@@ -275,7 +276,7 @@ def _mending(
             yield _create(builder, name, pair.declared, want, append=True)
 
 
-def _creating(builder: Builder, wanted: Sequence[tuple[Node, Wanted]]) -> Iterator[Command]:
+def _creating(builder: Builder, wanted: Sequence[tuple[Node, NodeSettings]]) -> Iterator[Command]:
     for index, (node, want) in enumerate(wanted):
         yield _create(builder, f"{builder.name}{index}", node, want, append=index > 0)
 
@@ -287,7 +288,7 @@ def _free_name(builder: Builder, taken: set[str]) -> str:
     return f"{builder.name}{index}"
 
 
-def _create(builder: Builder, name: str, node: Node, want: Wanted, *, append: bool) -> Command:
+def _create(builder: Builder, name: str, node: Node, want: NodeSettings, *, append: bool) -> Command:
     return (
         *("create", "--name", builder.name, *(["--append"] if append else ["--driver", builder.driver])),
         *("--node", name, *(["--platform", ",".join(node.platforms)] if node.platforms else [])),

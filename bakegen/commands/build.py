@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from bakegen.commands.options import Command, Selectors, TextFormat, output_file
 from bakegen.commands.selection import selectors_in
-from bakegen.console import is_quiet, print_json, print_lines, say, warn
+from bakegen.console import is_quiet, print_json, print_lines, say, warn, width_of
 
 if TYPE_CHECKING:
-    from bakegen.build.bake import Order
-    from bakegen.build.history import Row
+    from bakegen.build.plan import BuildPlan
+    from bakegen.build.run import BuildOutcome
+    from bakegen.docker.buildx import Buildx
 
 
 class BakeCommand(Command):
@@ -33,13 +35,11 @@ _BAKE_ARGS = "bakegen.bake_args"
 def build(
     context: typer.Context,
     selectors: Selectors = None,
-    push: Annotated[bool, typer.Option("--push", help="Push what is built to its registries.")] = False,
-    load: Annotated[
-        bool, typer.Option("--load", help="Load what is built, for one platform, into the engine.")
-    ] = False,
+    push: Annotated[bool, typer.Option("--push", help="Push the images to their registries.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Load the images into the engine, for one platform.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Build everything if nothing is selected.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build nothing; show the command, and print the bake file that it reads.")
+        bool, typer.Option("--dry-run", help="Build nothing; show the command and print the bake file.")
     ] = False,
     builder: Annotated[str, typer.Option(metavar="NAME", help="The builder to use.", show_default=False)] = "",
     platform: Annotated[
@@ -48,19 +48,20 @@ def build(
     ] = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build without the cache.")] = False,
     metadata_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep what bake writes about the build.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Write the metadata of bake to a file.", show_default=False)
     ] = None,
     form: Annotated[TextFormat, typer.Option("--format", help="How the summary is printed.")] = TextFormat.text,
 ) -> None:
-    """Build what the selectors pick, by docker buildx bake.
+    """Build the selected targets with docker buildx bake.
 
-    Bake gets a bake file of just these targets and what they are built from. Its progress is shown, and its exit code
-    is that of bakegen.
+    Bake reads a bake file of only these targets and what they are built from. Its progress is shown, and its exit code
+    is the exit code of bakegen.
 
-    An axis may be an option too: --releases cudnn --python-version 3.9. What stands after -- is for bake.
+    An axis can be an option too: --releases cudnn --python-version 3.9. Arguments after -- go to bake.
     """
-    from bakegen.build import bake as building
     from bakegen.build.builders import choose_builder, require_as_declared
+    from bakegen.build.plan import BuildOptions, choices, plan_build
+    from bakegen.build.run import run_build
     from bakegen.docker.buildx import ask_builder, ask_version, require_buildx, told_buildx
     from bakegen.docker.process import asking
     from bakegen.project import load_project
@@ -74,12 +75,12 @@ def build(
         project = load_project(find_root(context.obj))
         words = selectors_in(context, project.graph, selectors)
         if not words and not everything:
-            there_is = "\n".join(building.choices(project.graph))
+            there_is = "\n".join(choices(project.graph))
             context.fail(f"say what to build, or --all for everything:\n{there_is}")
         selected = project.graph.select(words)
         images = {target.image for target in selected}
         choice = choose_builder((one for one in project.graph.manifests if one.image in images), builder)
-        request = building.Request(
+        options = BuildOptions(
             push=push,
             load=load,
             platforms=platform,
@@ -88,43 +89,57 @@ def build(
             extra=(*(["--progress", "quiet"] if is_quiet() else []), *context.meta[_BAKE_ARGS]),
         )
         if not version:
-            _show_order(building.make_order(project, selected, request), kept, form)
+            _show_plan(plan_build(project, selected, options), kept, form)
             return
         found = told_buildx(version)
         asked = ask_builder(asker, found, choice.name) if found else version
-        order = building.make_order(project, selected, request)
+        plan = plan_build(project, selected, options)
         require_as_declared(choice)
-        buildx = require_buildx(found, order.least)
-        code, rows = building.carry_out(order, project.root, buildx, asked, kept)
-    if code:
-        _show_failure(code, rows, order.sends)
-        raise typer.Exit(code)
+        buildx = require_buildx(found, plan.least)
+        outcome = run_build(plan, project.root, buildx, asked, kept)
+    if outcome.code:
+        _show_failure(outcome, buildx, plan.sends)
+        raise typer.Exit(outcome.code)
     if form is TextFormat.json:
-        print_json(rows)
-    elif rows:
-        print_lines(_table(rows))
+        print_json([asdict(result) for result in outcome.results])
+    elif outcome.results:
+        print_lines(_table(outcome, sys.stdout))
 
 
-def _show_order(order: Order, kept: Path | None, form: TextFormat) -> None:
+def _show_plan(plan: BuildPlan, kept: Path | None, form: TextFormat) -> None:
     from bakegen.docker.process import shell_line
 
-    command, bake_file = order.command(("docker", "buildx"), kept), order.bake_file.decode()
+    command, bake_file = plan.command(("docker", "buildx"), kept), plan.bake_file.decode()
     if form is TextFormat.json:
-        print_json({"command": command, "environment": dict(order.environment), "bake_file": bake_file})
+        print_json({"command": command, "environment": dict(plan.environment), "bake_file": bake_file})
         return
-    say(shell_line(command, order.environment))
+    say(shell_line(command, plan.environment))
     print_lines([bake_file.removesuffix("\n")])
 
 
-def _show_failure(code: int, rows: Sequence[Row], sent: str) -> None:
+def _show_failure(outcome: BuildOutcome, buildx: Buildx, sent: str) -> None:
     """Say what bake does not: which targets have failed, and which tags are new all the same."""
-    if rows:
-        untouched = "; the tags of what was not pushed are as they were" if sent == "pushed" else ""
-        warn("\n".join([f"bake ended with exit code {code}{untouched}:", *_table(rows)]))
+    from bakegen.docker.history import FIRST_WITH_HISTORY
+
+    for node in outcome.silent:
+        warn(f"{node} does not answer: what it has built is unknown")
+    if not outcome.results:
+        return
+    if buildx.version < FIRST_WITH_HISTORY:
+        first = ".".join(map(str, FIRST_WITH_HISTORY))
+        warn(f"buildx {buildx.text} cannot tell which targets have failed; buildx {first} and newer can")
+    unchanged = "; tags of targets that were not pushed are unchanged" if sent == "pushed" else ""
+    warn("\n".join([f"bake ended with exit code {outcome.code}{unchanged}:", *_table(outcome, sys.stderr)]))
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
-    from bakegen.views.listing import table
+def _table(outcome: BuildOutcome, stream: TextIO) -> list[str]:
+    from bakegen.views.fold import folded
 
-    shown = [{column: "-" if value in (None, []) else value for column, value in row.items()} for row in rows]
-    return table(shown, tuple(shown[0]))
+    rows = [
+        {
+            **asdict(result),
+            "cached": None if result.steps is None else f"{result.cached_steps}/{result.steps}",
+        }
+        for result in outcome.results
+    ]
+    return folded(rows, ("target", "result", "seconds", "cached", "platforms", "digest", "tags"), width_of(stream))

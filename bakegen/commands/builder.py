@@ -10,20 +10,20 @@ import typer
 from bakegen.commands.options import Command, TextFormat
 from bakegen.console import print_json, print_lines, say
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Make and compare the builders of the manifests.")
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Manage the builders that manifests declare.")
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Declared builders; all of them if left out.")
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Declared builders. All of them by default.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Run nothing; print the commands.")]
 
 
 @app.command("create", cls=Command)
 def create(context: typer.Context, names: Names = None, dry_run: DryRun = False) -> None:
-    """Make or mend builders so that they are as declared.
+    """Create or update builders to match the manifests.
 
-    A builder that is as declared is left alone. Nodes that are missing are added. Where that is not enough, the builder
-    is made anew; containers keep their cache.
+    A builder that matches is left alone. Missing nodes are added. Where that is not enough, the builder is replaced;
+    containers keep their cache.
     """
     from bakegen.build.builders import compare_builder, mismatch, pick_builders
     from bakegen.docker.buildx import ask_version, require_buildx, run_buildx, told_buildx
@@ -42,7 +42,7 @@ def create(context: typer.Context, names: Names = None, dry_run: DryRun = False)
         for comparison in compared:
             name = comparison.builder.name
             if not comparison.commands:
-                say(f"{name} is as declared")
+                say(f"{name} matches the manifest")
             for difference in comparison.differences:
                 say(f"{name}: {difference}")
             for words in comparison.commands:
@@ -58,13 +58,13 @@ def show(
     names: Names = None,
     form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
 ) -> None:
-    """Show declared builders, and how the real ones differ."""
-    from bakegen.build.builders import Comparison, compare_builder, pick_builders
+    """Show declared builders, and how the existing ones differ."""
+    from bakegen.build.builders import BuilderComparison, compare_builder, pick_builders
     from bakegen.project import load_project
     from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
-    def rows(comparison: Comparison) -> list[dict[str, Any]]:
+    def rows(comparison: BuilderComparison) -> list[dict[str, Any]]:
         return [
             {
                 "node": pair.name or None,
@@ -106,7 +106,7 @@ def show(
 
 @app.command("remove", cls=Command)
 def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False) -> None:
-    """Remove builders, with their containers and caches."""
+    """Remove builders with their containers and caches."""
     from bakegen.build.builders import mismatch, pick_builders
     from bakegen.docker.buildx import ask_version, require_buildx, run_buildx, told_buildx
     from bakegen.docker.instances import read_instance
@@ -119,7 +119,7 @@ def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False)
         builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])
         for builder in builders:
             if not read_instance(builder.name):
-                say(f"{builder.name} is not there")
+                say(f"{builder.name} does not exist")
                 continue
             words = ("rm", builder.name)
             if dry_run:

@@ -25,12 +25,12 @@ def check_images(
         typer.Option(metavar="PLATFORM[,...]", help="Only these of the declared platforms.", show_default=False),
     ] = "",
     pull: Annotated[
-        bool, typer.Option("--pull", help="Test what the registries have, whatever the engine has.")
+        bool, typer.Option("--pull", help="Test the images in the registries, even if the engine has them.")
     ] = False,
     jobs: Annotated[
         int,
         typer.Option(
-            min=1, metavar="N", help="Images that are tested at once; as many as processors.", show_default=False
+            min=1, metavar="N", help="Images to test at once. By default, one per processor.", show_default=False
         ),
     ] = PROCESSORS,
     junit: Annotated[
@@ -38,14 +38,14 @@ def check_images(
     ] = None,
     form: Annotated[TextFormat, typer.Option("--format", help="How the results are printed.")] = TextFormat.text,
 ) -> None:
-    """Hold images against the checks of their manifests.
+    """Run the manifest's checks on built images.
 
-    Every tag of what is selected is looked up, in the engine and then in its registry. Each image is tested once for
-    each of its platforms, in containers without a network. A check that fails makes the exit code 1.
+    Every selected tag is looked up in the engine, then in its registry. Each image is tested once on each of its
+    platforms, in containers without a network. The exit code is 1 if a check fails.
 
-    An axis may be an option too: --releases cudnn --python-version 3.9.
+    An axis can be an option too: --releases cudnn --python-version 3.9.
     """
-    from bakegen.build.bake import choices
+    from bakegen.build.plan import choices
     from bakegen.project import load_project
     from bakegen.source.paths import find_root
     from bakegen.testing import report, run
@@ -56,12 +56,12 @@ def check_images(
     if not words and not everything:
         there_is = "\n".join(choices(project.graph))
         context.fail(f"say what to test, or --all for everything:\n{there_is}")
-    request = run.Request(platforms=platform, pull=pull, jobs=jobs)
-    order = run.make_order(project, project.graph.select(words), request)
-    if order.unchecked:
-        say(f"left out: {count(order.unchecked, 'target')} without checks")
+    options = run.CheckOptions(platforms=platform, pull=pull, jobs=jobs)
+    plan = run.plan_checks(project, project.graph.select(words), options)
+    if plan.unchecked:
+        say(f"left out: {count(plan.unchecked, 'target')} without checks")
     file = output_file(context, junit)
-    results = run.carry_out(project, order, request, progress)
+    results = run.run_checks(project, plan, options, progress)
     refusal = _write(file, report.junit(results)) if file else ""
     if form is TextFormat.json:
         print_json(report.result_rows(results))
@@ -71,8 +71,8 @@ def check_images(
     failed = list(report.failure_blocks(results))
     for lines in failed:
         warn("\n" + "\n".join(lines))
-    platforms = {name for names in order.platforms.values() for name in names}
-    told = f"{count(len(results), 'check')} of {count(len(order.platforms), 'target')} on {count(len(platforms), 'platform')}"
+    platforms = {name for names in plan.platforms.values() for name in names}
+    told = f"{count(len(results), 'check')} of {count(len(plan.platforms), 'target')} on {count(len(platforms), 'platform')}"
     say(f"{told}: {len(failed)} failed" if failed else f"{told}: all passed")
     if refusal:
         raise fail("cannot-write", f"cannot write {file}: {refusal}")

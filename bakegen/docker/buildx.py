@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bakegen.docker.inspect import read_builder
+from bakegen.docker.inspect import needed_nodes, read_builder
 from bakegen.docker.process import Asker, Program, Reply, ask
 from bakegen.errors import BakegenError, fail
 from bakegen.spec.bake_attributes import OLDEST_BUILDX
@@ -23,7 +23,7 @@ _USABLE = ("running", "inactive", "stopped")  # what a node is that can build, p
 _HINTS = {  # what docker says -> what helps
     "permission denied": "join the group that owns the socket, `sudo usermod -aG docker $USER`, and log in again",
     "no builder": "`docker buildx ls` lists the builders",
-    "nothing answers": "start BuildKit there, or leave out the platforms that are built there",
+    "no answer from": "start BuildKit there, or build for other platforms with --platform",
     "connect to the docker": "start the engine, `sudo systemctl start docker`, or let DOCKER_HOST say where it is",
 }
 _ask_for_a_minute = partial(ask, patience=60)
@@ -99,11 +99,12 @@ def require_builder(asked: Program, platforms: Iterable[str]) -> None:
     complains = builder.complaint or any(node.complaint for node in builder.nodes)
     if reply.code != 0 or (complains and not any(node.status in _USABLE for node in builder.nodes)):
         raise no_engine(reply.said + reply.out)
+    # Of a remote node that does not answer, bake would wait, and then not name it. Others are just not started yet.
     if builder.driver == "remote":
-        for node in builder.nodes:
-            # Bake would wait for it, and then not name it. Nodes of other drivers are just not started yet.
-            if node.status == "inactive" and (not node.claimed or not set(node.claimed).isdisjoint(platforms)):
-                raise no_engine(f"error: nothing answers at {node.endpoint}")
+        needed = needed_nodes(builder.nodes, platforms)
+        silent = [f"{node.name} at {node.endpoint}" for node in needed if node.status == "inactive"]
+        if silent:
+            raise no_engine(f"error: no answer from {', '.join(silent)}")
 
 
 def run_buildx(buildx: Buildx, words: Sequence[str]) -> str:

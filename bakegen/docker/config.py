@@ -64,6 +64,12 @@ def config_folder() -> Path:
         return Path(".docker")  # as docker has it
 
 
+def portable_environment() -> dict[str, str]:
+    """Return the environment for docker in another working directory, where relative folders of its own would be lost."""
+    folders = [name for name in ("DOCKER_CONFIG", "BUILDX_CONFIG") if os.environ.get(name)]
+    return {**os.environ, **{name: str(Path(os.environ[name]).absolute()) for name in folders}}
+
+
 def read_docker_config() -> DockerConfig:
     """Return docker's configuration, an empty one if there is none; raises `BakegenError` if it cannot be read."""
     file = config_folder() / "config.json"

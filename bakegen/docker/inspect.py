@@ -63,24 +63,20 @@ def read_builder(text: str) -> Builder:
     )
 
 
-def needed_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> list[Node]:
-    """Return the nodes without which bake cannot build for platforms.
-
-    As buildx has it (build/driver.go): the first that was given each platform by its settings; all of them if a platform
-    was given to none, as it asks all then.
-    """
-    chosen = {platform: next((node for node in nodes if platform in node.claimed), None) for platform in platforms}
-    return [node for node in nodes if None in chosen.values() or node in chosen.values()]
-
-
 def choose_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> dict[str, Node | None]:
     """Return the node that builds for each platform, None if none has it.
 
-    As buildx chooses: who was given a platform goes first only if each of them was given to some node. Else it goes by
-    what nodes were given and what they offer alike.
+    As buildx chooses (build/driver.go): who was given a platform goes first only if each of them was given to some node.
+    Else it goes by what nodes were given and what they offer alike.
     """
-    given = {name: next((node for node in nodes if name in node.claimed), None) for name in platforms}
+    given = _given(nodes, platforms)
     return given if None not in given.values() else {name: _first(nodes, name) for name in given}
+
+
+def needed_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> list[Node]:
+    """Return the nodes without which bake cannot build for platforms: if one was given to none, buildx asks all nodes."""
+    given = _given(nodes, platforms)
+    return [node for node in nodes if None in given.values() or node in given.values()]
 
 
 def offers(node: Node, platform: str) -> bool:
@@ -96,6 +92,10 @@ def builds_how(node: Node, platform: str) -> BuildsHow:
     if (wanted.os, wanted.arch) == (own.os, own.arch) or (f"{own.os}/{own.arch}", wanted.arch) in _KIN:
         return "native"
     return "unknown" if (own.arch, wanted.arch) == ("arm64", "arm") else "emulated"
+
+
+def _given(nodes: Sequence[Node], platforms: Iterable[str]) -> dict[str, Node | None]:
+    return {name: next((node for node in nodes if name in node.claimed), None) for name in platforms}
 
 
 def _first(nodes: Sequence[Node], platform: str) -> Node | None:

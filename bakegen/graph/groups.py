@@ -1,8 +1,8 @@
-"""Which bake groups there are: everything, each image, release, axis value and Dockerfile, and the manifests' own.
+"""Which bake groups there are: everything, each image, release and axis value, and the manifests' own.
 
 In: a `Graph` without groups. Out: its groups. A group holds the publishable parents of its members too, so that what
-is pushed together was built together. Only those of an image's release and of a Dockerfile do not: their names are what
-the names of their members begin with, and mean no more than these.
+is pushed together was built together. Only those of one image's release do not: their names are what the names of their
+members begin with, and mean no more than these.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import get_args
 from bakegen.errors import BakegenError, Problem
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, GroupKind, Target
-from bakegen.graph.names import dockerfile_name, release_name, value_word, word
+from bakegen.graph.names import release_name, value_word, word
 from bakegen.graph.select import parse_selectors
 from bakegen.manifest.model import Manifest
 from bakegen.source.yaml import KeyPath
 
-_OPTIONAL: frozenset[GroupKind] = frozenset({"image release", "dockerfile"})  # left out where something has the name
+_OPTIONAL: frozenset[GroupKind] = frozenset({"image release"})  # left out where something has the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,13 @@ def _implied(graph: Graph) -> Iterator[_Wish]:
         for axis in manifest.axes:
             for value in axis.values:
                 for target in at.get((axis.name, value.name), ()):
-                    name = value_word(axis.name, value.name)
+                    name = value_word(axis.name, value.label)
                     yield _Wish("axis value", name, target.name, manifest, value.path)
         yield from _parts(graph, manifest)
 
 
 def _parts(graph: Graph, manifest: Manifest) -> Iterator[_Wish]:
-    """Yield the groups of the releases of an image, and of Dockerfiles that serve several targets, but no whole release."""
+    """Yield the groups of the releases of an image: what the blocks of the bake file are."""
     releases: dict[str, list[Target]] = {}
     for target in graph.by_image[manifest.image]:
         releases.setdefault(target.release, []).append(target)
@@ -97,12 +97,6 @@ def _parts(graph: Graph, manifest: Manifest) -> Iterator[_Wish]:
             told = manifest.release(release).description
             for target in targets:
                 yield _Wish("image release", release_name(target), target.name, manifest, target.path, told)
-    for path in dict.fromkeys(target.dockerfile for target in graph.by_image[manifest.image]):
-        served = graph.by_dockerfile[path]
-        if len(served) > 1 and list(served) != releases[served[0].release]:
-            name = dockerfile_name(served)
-            for target in served:
-                yield _Wish("dockerfile", name, target.name, manifest, target.path)
 
 
 def _own(graph: Graph) -> Iterator[_Wish]:

@@ -65,7 +65,6 @@ class Target:
     registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
     tags: tuple[Text, ...]
     tag_paths: tuple[KeyPath, ...]  # the pattern that made each tag
-    platform_tags: Mapping[str, tuple[Text, ...]]  # platform -> further tags of its image alone
     publish: bool
     parents: tuple[Parent, ...]
     template: str | None  # None for a Dockerfile that exists
@@ -114,7 +113,7 @@ class Absent:
     path: KeyPath
 
 
-GroupKind = Literal["default", "image", "release", "axis value", "own", "image release", "dockerfile"]
+GroupKind = Literal["default", "image", "release", "axis value", "own", "image release"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ image comes first, then the release, then what else there is.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from bakegen.graph.model import Target
 
@@ -28,27 +27,3 @@ def release_name(target: Target) -> str:
     """Return how the names of all targets of its image and release begin: `app_runtime`, or `app` without releases."""
     words = [target.image, target.release] if target.path[0] == "releases" else [target.image]
     return "_".join(map(word, words))
-
-
-def dockerfile_name(served: Sequence[Target]) -> str:
-    """Name a Dockerfile by the targets that it `served`, and the words of its path.
-
-    `generated/app/debian12/base/Dockerfile-conda` is `app_base_debian12_conda`. A folder that is called like an axis
-    value has the name that the value has in target names: `python3-13`.
-    """
-    first = served[0]
-    *folders, file = first.dockerfile.split("/")[
-        2 if first.template else 0 :
-    ]  # below generated/IMAGE, or below the root
-    begin = word(first.image)
-    if all(target.release == first.release for target in served):
-        begin = release_name(first)
-        folders = [folder for folder in folders if folder != first.release]
-    axes = {
-        value: axis
-        for axis, value in first.values.items()
-        if all(target.values.get(axis) == value for target in served)
-    }
-    words = [value_word(axes[folder], folder) if folder in axes else word(folder) for folder in folders]
-    variant = word(file.removeprefix("Dockerfile").strip("-."))
-    return "_".join(filter(None, [begin, *words, variant]))

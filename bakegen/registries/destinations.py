@@ -12,7 +12,7 @@ from bakegen.errors import BakegenError, Code, Problem, did_you_mean, fail
 from bakegen.expressions.bake_environment import REGISTRY, under_registry
 from bakegen.graph.graph import Graph
 from bakegen.source.yaml import KeyPath, Source
-from bakegen.spec.references import registry_host
+from bakegen.spec.references import is_repository, registry_host
 from bakegen.spec.registry_kinds import LoginVariables, RegistryKind, kind_for, kind_of
 
 _OTHER_NAMES = {"docker.io": ("index.docker.io",)}
@@ -71,11 +71,14 @@ def find_destinations(
     """Return the registries that images (all if none is named) are pushed to, in the order of the manifests.
 
     BAKEGEN_REGISTRY in the environment replaces the declared ones; `only` picks one of them by its host. Raises
-    `BakegenError` for an image or registry that does not exist, and if entries of one host disagree about its login:
-    docker keeps one login per host.
+    `BakegenError` for an image or registry that does not exist or cannot be, and if entries of one host disagree about
+    its login: docker keeps one login per host.
     """
     declared = find_repositories(graph, environment, images)
     prefix = environment.get(REGISTRY)
+    if prefix and not is_repository(under_registry("app", prefix)):
+        hint = "write a host, or a host and a namespace, such as ghcr.io/me"
+        raise fail("invalid-reference", f"{REGISTRY}={prefix} is not where images can be pushed to", hint=hint)
     by_host: dict[str, dict[str, None]] = {}
     for repository in declared:
         name = under_registry(repository.name, prefix) if prefix else repository.name

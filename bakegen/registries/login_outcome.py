@@ -10,12 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal, TypeVar
+from typing import Literal
 
 from bakegen.errors import Problem
 from bakegen.registries.destinations import Destination
-
-T = TypeVar("T")
 
 LoginResult = Literal[
     "logged in",
@@ -40,14 +38,13 @@ class LoginOutcome:
     passing: bool = False
 
 
-def patiently(ask: Callable[[], LoginOutcome | T]) -> LoginOutcome | T:
+def patiently(ask: Callable[[], LoginOutcome]) -> LoginOutcome:
     """Ask until the outcome is not a passing one, with a pause before each further try; return the last outcome."""
     outcome = ask()
     for pause in PAUSES:
-        if not (isinstance(outcome, LoginOutcome) and outcome.passing):
-            break
-        time.sleep(pause)
-        outcome = ask()
+        if outcome.passing:
+            time.sleep(pause)
+            outcome = ask()
     return outcome
 
 

@@ -1,1 +1,1 @@
-"""Checks of built images: what the manifests declare, held against the images."""
+"""Run the checks that manifests declare on built images."""

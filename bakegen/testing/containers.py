@@ -1,7 +1,7 @@
-"""The docker that a run of checks uses: every program it starts and every container it makes is its own to end.
+"""The containers of one run of checks.
 
-In: command lines. Out: answers, and what containers print. All containers carry the label `bakegen.test=RUN`, so that
-those of an interrupted run are found and removed.
+In: images and commands. Out: what docker says, and what containers print. All containers have the label
+`bakegen.test=RUN`, by which those that an interrupted run leaves are found and removed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class DockerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CommandOutput:
     """What a command in a container printed, on both streams, and its exit code; None if it had to be stopped."""
 
     code: int | None
@@ -42,8 +42,8 @@ class Said:
         return f"\n… {self.left_out} bytes left out …\n".join(self.parts)
 
 
-class Docker:
-    """Docker, as a context manager at whose end no program, container or pulled image is left."""
+class DockerSession:
+    """Docker for one run: a context manager that leaves no program, container or pulled image."""
 
     def __init__(self) -> None:
         self.run = uuid.uuid4().hex
@@ -80,7 +80,7 @@ class Docker:
             "docker", "create", *own, *run_options(platform, entrypoint), image, *words, grace=_MAKING
         ).strip()
 
-    def start(self, container: str, timeout: float) -> Said:
+    def start(self, container: str, timeout: float) -> CommandOutput:
         """Run a container to its end, for `timeout` seconds at most; then it is killed."""
         end = time.monotonic() + timeout
         output = _Output()
@@ -157,10 +157,10 @@ class _Output:
         if len(self._tail) > 2 * KEPT:
             self._cut()
 
-    def said(self, code: int | None) -> Said:
+    def said(self, code: int | None) -> CommandOutput:
         self._cut()
         parts = (self._head, self._tail) if self._dropped else (self._head + self._tail,)
-        return Said(code, tuple(part.decode(errors="replace") for part in parts), self._dropped)
+        return CommandOutput(code, tuple(part.decode(errors="replace") for part in parts), self._dropped)
 
     def _cut(self) -> None:
         surplus = max(0, len(self._tail) - KEPT)

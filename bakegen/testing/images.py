@@ -1,6 +1,6 @@
 """The images behind tags: in the engine, or in a registry.
 
-In: references of targets. Out: for each target its distinct images, and the references that lead to none, with why.
+In: references of targets. Out: the distinct images of each target, and the references that lead to none, and why.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from bakegen.spec.platforms import platform_of
 from bakegen.spec.references import is_reference
-from bakegen.testing.containers import Docker, DockerError
+from bakegen.testing.containers import DockerError, DockerSession
 
 _BUSY = re.compile(r": (429|5[0-9]{2}) ")  # what a registry answers that may do better in a moment
 _CLOSED = re.compile(r": 40[13] |authorization|denied")
@@ -41,33 +41,35 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class MissingReference:
     """A reference that leads to no image, and why."""
 
     reference: str
     reason: str
 
 
-class Lookup:
-    """Looks references up: in the engine first unless all are to be `pulled`, then in their registries."""
+class ImageLookup:
+    """Looks references up in the engine, unless everything is pulled, then in their registries."""
 
-    def __init__(self, docker: Docker, buildx: Sequence[str], *, pull: bool) -> None:
+    def __init__(self, docker: DockerSession, buildx: Sequence[str], *, pull: bool) -> None:
         self.docker = docker
         self.buildx = buildx
         self.pull = pull
 
-    def images(self, wanted: Mapping[str, Sequence[str]], pool: Executor) -> dict[str, tuple[list[Image], list[Lost]]]:
-        """Return the images of targets, given the references of each, and what is lost."""
+    def images(
+        self, wanted: Mapping[str, Sequence[str]], pool: Executor
+    ) -> dict[str, tuple[list[Image], list[MissingReference]]]:
+        """Return the images of targets, given the references of each, and the references that lead to none."""
         references = dict.fromkeys(reference for references in wanted.values() for reference in references)
         found = dict(zip(references, pool.map(self.image, references), strict=True))
         return {
             target: _together([found[reference] for reference in references]) for target, references in wanted.items()
         }
 
-    def image(self, reference: str) -> Image | Lost:
+    def image(self, reference: str) -> Image | MissingReference:
         """Return what a reference leads to."""
         if not is_reference(reference):
-            return Lost(reference, "is no name of an image that Docker accepts")
+            return MissingReference(reference, "is no name of an image that Docker accepts")
         if not self.pull:
             try:
                 known = self.docker.call("docker", "image", "inspect", "--format={{.Id}}", reference)
@@ -78,7 +80,7 @@ class Lookup:
         try:
             return self._registered(reference)
         except DockerError as error:
-            return Lost(reference, _why_lost(str(error).removeprefix(f"{reference}: "), pull=self.pull))
+            return MissingReference(reference, _why_missing(str(error).removeprefix(f"{reference}: "), pull=self.pull))
 
     def _registered(self, reference: str) -> Image:
         index = self._asked(reference, "Manifest")
@@ -108,14 +110,14 @@ class Lookup:
         return self.docker.call(*command)
 
 
-def _why_lost(said: str, *, pull: bool) -> str:
+def _why_missing(said: str, *, pull: bool) -> str:
     if said.endswith("not found"):
         return "is not in its registry" if pull else "is neither in the engine nor in its registry"
     help_ = "; log in to the registry first" if _CLOSED.search(said) else ""
     return f"cannot be looked up in its registry: {said}{help_}"
 
 
-def _together(found: Sequence[Image | Lost]) -> tuple[list[Image], list[Lost]]:
+def _together(found: Sequence[Image | MissingReference]) -> tuple[list[Image], list[MissingReference]]:
     images: dict[tuple[str, bool], list[Image]] = {}
     for image in found:
         if isinstance(image, Image):
@@ -124,4 +126,4 @@ def _together(found: Sequence[Image | Lost]) -> tuple[list[Image], list[Lost]]:
         Image(same[0].digest, tuple(image.references[0] for image in same), same[0].platforms)
         for same in images.values()
     ]
-    return merged, [lost for lost in found if isinstance(lost, Lost)]
+    return merged, [missing for missing in found if isinstance(missing, MissingReference)]

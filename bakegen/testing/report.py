@@ -9,13 +9,13 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from bakegen.testing.verdict import Failure, Result
+from bakegen.testing.results import CheckFailure, CheckResult
 
 _COLUMNS = ("target", "platform", "check", "result", "seconds")
 Row = dict[str, Any]
 
 
-def result_rows(results: Iterable[Result]) -> list[Row]:
+def result_rows(results: Iterable[CheckResult]) -> list[Row]:
     """Return a row for each result."""
     return [
         {
@@ -31,7 +31,7 @@ def result_rows(results: Iterable[Result]) -> list[Row]:
     ]
 
 
-def text_rows(results: Sequence[Result]) -> list[Row]:
+def text_rows(results: Sequence[CheckResult]) -> list[Row]:
     """Return a row for each result, for people; a first tag tells apart the images of a target that has several."""
     several = _several_images(results)
     rows = []
@@ -41,7 +41,7 @@ def text_rows(results: Sequence[Result]) -> list[Row]:
     return rows
 
 
-def failure_blocks(results: Sequence[Result]) -> Iterator[list[str]]:
+def failure_blocks(results: Sequence[CheckResult]) -> Iterator[list[str]]:
     """Yield the lines that explain why a check has failed, for each that has."""
     several = _several_images(results)
     for result in results:
@@ -50,9 +50,9 @@ def failure_blocks(results: Sequence[Result]) -> Iterator[list[str]]:
             yield [f"FAILED {result.target} {_name(result, several)}", *lines]
 
 
-def junit(results: Sequence[Result]) -> bytes:
+def junit(results: Sequence[CheckResult]) -> bytes:
     """Return the results as JUnit XML: a suite for each target, a case for each check on each platform."""
-    suites: dict[str, list[Result]] = {}
+    suites: dict[str, list[CheckResult]] = {}
     for result in results:
         suites.setdefault(result.target, []).append(result)
     several = _several_images(results)
@@ -74,13 +74,13 @@ def junit(results: Sequence[Result]) -> bytes:
     return body + b"\n"
 
 
-def _failure_lines(failure: Failure) -> Iterator[str]:
+def _failure_lines(failure: CheckFailure) -> Iterator[str]:
     yield from failure.lines
     if failure.command:
         yield f"$ {failure.command}"
 
 
-def _several_images(results: Iterable[Result]) -> set[str]:
+def _several_images(results: Iterable[CheckResult]) -> set[str]:
     """Return the targets whose tags lead to different images."""
     images: dict[str, set[tuple[str, ...]]] = {}
     for result in results:
@@ -89,13 +89,13 @@ def _several_images(results: Iterable[Result]) -> set[str]:
     return {target for target, found in images.items() if len(found) > 1}
 
 
-def _name(result: Result, several: Container[str]) -> str:
+def _name(result: CheckResult, several: Container[str]) -> str:
     """Return what tells a result apart from others of its target."""
     image = result.references[0] if result.target in several else ""
     return " ".join(filter(None, (result.platform, result.check, image)))
 
 
-def _sums(results: Sequence[Result]) -> dict[str, str]:
+def _sums(results: Sequence[CheckResult]) -> dict[str, str]:
     failed = sum(bool(result.failures) for result in results)
     seconds = sum(result.seconds for result in results)
     return {"tests": str(len(results)), "failures": str(failed), "errors": "0", "time": f"{seconds:.3f}"}

@@ -44,67 +44,42 @@ group "default" {
 group "acme-base" { targets = ["acme-base_os", "acme-base_build"] }
 
 group "acme-db" {
-  targets = filter_targets(concat(
-    [{ name = "acme-base_os", platforms = linux_amd64_arm64 }, { name = "acme-db_server", platforms = linux_amd64 }],
-    [for t in acme_base_build : t if t.distro == "ubi9"],
-  ))
-}
-
-group "acme-shell" {
-  targets = filter_targets(concat([{ name = "_acme-shell", platforms = linux_arm64 }], [
-    for t in acme_base_os :
+  targets = filter_targets(concat([{ name = "acme-base_os", platforms = linux_amd64_arm64 }, { name = "acme-db_server", platforms = linux_amd64 }], [
+    for t in acme_base_build :
     t if t.distro == "ubi9"
   ]))
 }
 
+group "acme-shell" { targets = filter_targets(concat([{ name = "_acme-shell", platforms = linux_arm64 }], [for t in acme_base_os : t if t.distro == "ubi9"])) }
 group "os" { targets = ["acme-base_os"] }
 group "build" { targets = ["acme-base_os", "acme-base_build"] }
 
 group "server" {
-  targets = filter_targets(concat(
-    [{ name = "acme-base_os", platforms = linux_amd64_arm64 }, { name = "acme-db_server", platforms = linux_amd64 }],
-    [for t in acme_base_build : t if t.distro == "ubi9"],
-  ))
-}
-
-group "debian12" { targets = ["acme-base_os_debian12", "acme-base_build_debian12"] }
-
-group "ubi9" {
-  targets = filter_targets(concat([{ name = "_acme-shell", platforms = linux_arm64 }], [
-    for t in acme_base :
+  targets = filter_targets(concat([{ name = "acme-base_os", platforms = linux_amd64_arm64 }, { name = "acme-db_server", platforms = linux_amd64 }], [
+    for t in acme_base_build :
     t if t.distro == "ubi9"
   ]))
 }
 
+group "debian12" { targets = ["acme-base_os_debian12", "acme-base_build_debian12"] }
+group "ubi9" { targets = filter_targets(concat([{ name = "_acme-shell", platforms = linux_arm64 }], [for t in acme_base : t if t.distro == "ubi9"])) }
+
 group "postgres" {
-  targets = filter_targets(concat(
-    [{ name = "acme-base_os", platforms = linux_amd64_arm64 }],
-    [for t in acme_base_build : t if t.distro == "ubi9"],
-    [for t in acme_db_server : t if t.engine == "postgres"],
-  ))
+  targets = filter_targets(concat([{ name = "acme-base_os", platforms = linux_amd64_arm64 }], [for t in acme_base_build : t if t.distro == "ubi9"], [
+    for t in acme_db_server :
+    t if t.engine == "postgres"
+  ]))
 }
 
 group "mariadb" {
-  targets = filter_targets(concat(
-    [{ name = "acme-base_os", platforms = linux_amd64_arm64 }],
-    [for t in acme_base_build : t if t.distro == "ubi9"],
-    [for t in acme_db_server : t if t.engine == "mariadb"],
-  ))
-}
-
-group "bash" {
-  targets = filter_targets(concat([for t in acme_base_os : t if t.distro == "ubi9"], [
-    for t in acme_shell :
-    t if t.shell == "bash"
+  targets = filter_targets(concat([{ name = "acme-base_os", platforms = linux_amd64_arm64 }], [for t in acme_base_build : t if t.distro == "ubi9"], [
+    for t in acme_db_server :
+    t if t.engine == "mariadb"
   ]))
 }
 
-group "zsh" {
-  targets = filter_targets(concat([for t in acme_base_os : t if t.distro == "ubi9"], [
-    for t in acme_shell :
-    t if t.shell == "zsh"
-  ]))
-}
+group "bash" { targets = filter_targets(concat([for t in acme_base_os : t if t.distro == "ubi9"], [for t in acme_shell : t if t.shell == "bash"])) }
+group "zsh" { targets = filter_targets(concat([for t in acme_base_os : t if t.distro == "ubi9"], [for t in acme_shell : t if t.shell == "zsh"])) }
 
 # ---- acme-base (manifest/base.yml)
 
@@ -149,10 +124,7 @@ target "acme-db_server" {
   matrix = { t = acme_db_server }
   name = t.name
   dockerfile = "generated/acme-db/${t.engine}/server/Dockerfile"
-  contexts = {
-    "ghcr.io/acme/base:debian12" = "target:acme-base_os_debian12"
-    "ghcr.io/acme/base:2026.1-build-ubi9" = "target:acme-base_build_ubi9"
-  }
+  contexts = { "ghcr.io/acme/base:debian12" = "target:acme-base_os_debian12", "ghcr.io/acme/base:2026.1-build-ubi9" = "target:acme-base_build_ubi9" }
   platforms = coalescelist(linux_amd64, no_platform)
   tags = tags(["ghcr.io/acme/db"], [t.engine])
 }

@@ -25,7 +25,7 @@ group "jit" { targets = ["ruby-app_jit", "ruby-app_plain_ruby3-2_bookworm", "rub
 group "ruby3-1" { targets = ["ruby-app_plain_ruby3-1_bookworm", "ruby-app_plain_ruby3-1_bullseye", "ruby-app_plain_ruby3-1_alpine"] }
 group "ruby3-2" { targets = ["ruby-app_plain_ruby3-2_bookworm", "ruby-app_plain_ruby3-2_alpine", "ruby-app_jit_ruby3-2_bookworm"] }
 group "ruby3-3" { targets = ["ruby-app_plain_ruby3-3_bookworm", "ruby-app_plain_ruby3-3_alpine", "ruby-app_jit_ruby3-3_bookworm"] }
-group "bookworm" { targets = concat(["ruby-app_jit"], [for t in ruby_app_plain : t.name if t.distro == "bookworm"]) }
+group "bookworm" { targets = ["ruby-app_jit", "ruby-app_plain_ruby3-1_bookworm", "ruby-app_plain_ruby3-2_bookworm", "ruby-app_plain_ruby3-3_bookworm"] }
 group "bullseye" { targets = ["ruby-app_plain_ruby3-1_bullseye"] }
 group "alpine" { targets = ["ruby-app_plain_ruby3-1_alpine", "ruby-app_plain_ruby3-2_alpine", "ruby-app_plain_ruby3-3_alpine"] }
 
@@ -53,9 +53,7 @@ target "ruby-app_jit" {
   matrix = { ruby = ["3.2", "3.3"] }
   name = "ruby-app_jit_ruby${replace(ruby, ".", "-")}_bookworm"
   dockerfile = "generated/ruby-app/${ruby}/bookworm/jit/Dockerfile"
-  contexts = {
-    "ghcr.io/acme/ruby-app:${ruby}-bookworm" = "target:ruby-app_plain_ruby${replace(ruby, ".", "-")}_bookworm"
-  }
+  contexts = { "ghcr.io/acme/ruby-app:${ruby}-bookworm" = "target:ruby-app_plain_ruby${replace(ruby, ".", "-")}_bookworm" }
   platforms = platforms
   tags = tags(ruby_app_repositories, ["${ruby}-bookworm-jit"])
 }

@@ -55,12 +55,3 @@ target "bench" {
   platforms = platforms
   tags = tags(["ghcr.io/acme/bench"], t.tags)
 }
-
-group "bench_debian12-gcc-glibc" { targets = ["bench_debian12_gcc_glibc_level2", "bench_debian12_gcc_glibc_level3"] }
-group "bench_debian12-gcc-musl" { targets = ["bench_debian12_gcc_musl_level2", "bench_debian12_gcc_musl_level3"] }
-group "bench_debian12-clang-glibc" { targets = ["bench_debian12_clang_glibc_level2", "bench_debian12_clang_glibc_level3"] }
-group "bench_debian12-clang-musl" { targets = ["bench_debian12_clang_musl_level2", "bench_debian12_clang_musl_level3"] }
-group "bench_debian13-gcc-glibc" { targets = ["bench_debian13_gcc_glibc_level2", "bench_debian13_gcc_glibc_level3"] }
-group "bench_debian13-gcc-musl" { targets = ["bench_debian13_gcc_musl_level2", "bench_debian13_gcc_musl_level3"] }
-group "bench_debian13-clang-glibc" { targets = ["bench_debian13_clang_glibc_level2", "bench_debian13_clang_glibc_level3"] }
-group "bench_debian13-clang-musl" { targets = ["bench_debian13_clang_musl_level2", "bench_debian13_clang_musl_level3"] }

@@ -30,22 +30,13 @@ no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 linux_amd64_arm64 = filter_platforms(["linux/amd64", "linux/arm64"])
 linux_amd64 = filter_platforms(["linux/amd64"])
 
-group "default" {
-  targets = filter_targets([
-    { name = "cache", platforms = linux_amd64_arm64 },
-    { name = "queue", platforms = linux_amd64 },
-  ])
-}
-
+group "default" { targets = filter_targets([{ name = "cache", platforms = linux_amd64_arm64 }, { name = "queue", platforms = linux_amd64 }]) }
 group "debian" { targets = filter_targets([for t in concat(cache, queue) : t if t.distro == "debian"]) }
 group "alpine" { targets = filter_targets([for t in concat(cache, queue) : t if t.distro == "alpine"]) }
 
 # ---- cache (manifest/cache.yml)
 
-cache = [
-  { name = "cache_debian", distro = "debian", platforms = linux_amd64_arm64 },
-  { name = "cache_alpine", distro = "alpine", platforms = linux_amd64_arm64 },
-]
+cache = [{ name = "cache_debian", distro = "debian", platforms = linux_amd64_arm64 }, { name = "cache_alpine", distro = "alpine", platforms = linux_amd64_arm64 }]
 
 target "cache" {
   matrix = { t = cache }
@@ -58,10 +49,7 @@ target "cache" {
 
 # ---- queue (manifest/queue.yml)
 
-queue = [
-  { name = "queue_debian", distro = "debian", platforms = linux_amd64 },
-  { name = "queue_alpine", distro = "alpine", platforms = linux_amd64 },
-]
+queue = [{ name = "queue_debian", distro = "debian", platforms = linux_amd64 }, { name = "queue_alpine", distro = "alpine", platforms = linux_amd64 }]
 
 target "queue" {
   matrix = { t = queue }

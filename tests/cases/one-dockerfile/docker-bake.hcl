@@ -23,9 +23,25 @@ group "default" { targets = ["model-server"] }
 group "model-server" { targets = ["model-server_base", "model-server_runtime"] }
 group "base" { targets = ["model-server_base"] }
 group "runtime" { targets = ["model-server_base", "model-server_runtime"] }
-group "python3-10" { targets = [for t in model_server : t.name if t.python == "3.10"] }
-group "python3-11" { targets = [for t in model_server : t.name if t.python == "3.11"] }
-group "python3-12" { targets = [for t in model_server : t.name if t.python == "3.12"] }
+
+group "python3-10" {
+  targets = [
+    "model-server_base_python3-10_pip", "model-server_base_python3-10_conda", "model-server_runtime_python3-10_pip", "model-server_runtime_python3-10_conda",
+  ]
+}
+
+group "python3-11" {
+  targets = [
+    "model-server_base_python3-11_pip", "model-server_base_python3-11_conda", "model-server_runtime_python3-11_pip", "model-server_runtime_python3-11_conda",
+  ]
+}
+
+group "python3-12" {
+  targets = [
+    "model-server_base_python3-12_pip", "model-server_base_python3-12_conda", "model-server_runtime_python3-12_pip", "model-server_runtime_python3-12_conda",
+  ]
+}
+
 group "pip" { targets = [for t in model_server : t.name if t.variant == "pip"] }
 group "conda" { targets = [for t in model_server : t.name if t.variant == "conda"] }
 
@@ -63,18 +79,8 @@ target "model-server_runtime" {
   matrix = { t = model_server_runtime }
   name = t.name
   dockerfile = "generated/model-server/runtime/Dockerfile${t.variant_name}"
-  contexts = {
-    "acme/model-server:base-python${t.python}${t.variant_name}" = "target:${replace(t.name, "model-server_runtime", "model-server_base")}"
-  }
+  contexts = { "acme/model-server:base-python${t.python}${t.variant_name}" = "target:${replace(t.name, "model-server_runtime", "model-server_base")}" }
   args = { PYTHON_VERSION = t.python, VERSION = MODEL_SERVER_VERSION }
   platforms = platforms
   tags = tags(model_server_repositories, ["${MODEL_SERVER_VERSION}-python${t.python}${t.variant_name}"])
 }
-
-group "model-server_base_conda" {
-  targets = [
-    "model-server_base_python3-10_conda", "model-server_base_python3-11_conda", "model-server_base_python3-12_conda",
-  ]
-}
-
-group "model-server_runtime_conda" { targets = [for t in model_server_runtime : t.name if t.variant == "conda"] }

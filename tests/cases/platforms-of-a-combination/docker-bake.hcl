@@ -42,13 +42,7 @@ group "tex" {
 }
 
 group "core" { targets = filter_targets([{ name = "tex_core", platforms = linux_amd64_arm64_arm_v7 }]) }
-
-group "latex" {
-  targets = filter_targets([
-    { name = "tex_core", platforms = linux_amd64_arm64_arm_v7 },
-    { name = "tex_latex", platforms = linux_amd64_arm64_arm_v7 },
-  ])
-}
+group "latex" { targets = filter_targets([{ name = "tex_core", platforms = linux_amd64_arm64_arm_v7 }, { name = "tex_latex", platforms = linux_amd64_arm64_arm_v7 }]) }
 
 group "extra" {
   targets = filter_targets(concat([{ name = "tex_extra", platforms = linux_amd64_arm64_arm_v7 }], [

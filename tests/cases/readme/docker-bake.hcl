@@ -35,10 +35,7 @@ group "default" { targets = filter_targets([{ name = "gateway", platforms = linu
 
 group "gateway" {
   description = "Routes [requests]; see `gateway --help | less` for <options> & *more*."
-  targets = filter_targets([
-    { name = "gateway_plain", platforms = linux_amd64_arm64 },
-    { name = "gateway_admin", platforms = linux_amd64_arm64 },
-  ])
+  targets = filter_targets([{ name = "gateway_plain", platforms = linux_amd64_arm64 }, { name = "gateway_admin", platforms = linux_amd64_arm64 }])
 }
 
 group "plain" {
@@ -48,16 +45,13 @@ group "plain" {
 
 group "admin" {
   description = "with the web interface"
-  targets = filter_targets([
-    { name = "gateway_plain", platforms = linux_amd64_arm64 },
-    { name = "gateway_admin", platforms = linux_amd64_arm64 },
-  ])
+  targets = filter_targets([{ name = "gateway_plain", platforms = linux_amd64_arm64 }, { name = "gateway_admin", platforms = linux_amd64_arm64 }])
 }
 
 group "openssl" { targets = filter_targets([for t in gateway : t if t.tls == "openssl"]) }
 group "boringssl" { targets = filter_targets([for t in gateway : t if t.tls == "boringssl"]) }
-group "debian12" { targets = [for t in gateway : t.name if t.distro == "debian12"] }
-group "alpine3-22" { targets = [for t in gateway : t.name if t.distro == "alpine3.22"] }
+group "debian12" { targets = ["gateway_plain_openssl_debian12", "gateway_plain_boringssl_debian12", "gateway_admin_openssl_debian12", "gateway_admin_boringssl_debian12"] }
+group "alpine3-22" { targets = ["gateway_plain_openssl_alpine3-22", "gateway_plain_boringssl_alpine3-22", "gateway_admin_openssl_alpine3-22", "gateway_admin_boringssl_alpine3-22"] }
 
 gateway_repositories = ["docker.io/acme/gateway", "ghcr.io/acme/gateway"]
 gateway = concat(gateway_plain, gateway_admin)
@@ -91,9 +85,7 @@ target "_gateway_admin" {
   matrix = { t = gateway_admin }
   name = t.name
   dockerfile = "generated/gateway/${t.distro}/admin/Dockerfile"
-  contexts = {
-    "acme/gateway:${GATEWAY_VERSION}-${t.tls}-${t.distro_name}" = "target:${replace(t.name, "gateway_admin", "gateway_plain")}"
-  }
+  contexts = { "acme/gateway:${GATEWAY_VERSION}-${t.tls}-${t.distro_name}" = "target:${replace(t.name, "gateway_admin", "gateway_plain")}" }
   args = { TLS = t.tls, VERSION = GATEWAY_VERSION }
   platforms = coalescelist(t.platforms, no_platform)
   tags = tags(gateway_repositories, concat(["${GATEWAY_VERSION}-admin-${t.tls}-${t.distro_name}"], try(t.more_tags, [])))
@@ -108,8 +100,3 @@ group "gateway_admin" {
   description = "with the web interface"
   targets = filter_targets(gateway_admin)
 }
-
-group "gateway_plain_debian12" { targets = ["gateway_plain_openssl_debian12", "gateway_plain_boringssl_debian12"] }
-group "gateway_plain_alpine3-22" { targets = ["gateway_plain_openssl_alpine3-22", "gateway_plain_boringssl_alpine3-22"] }
-group "gateway_admin_debian12" { targets = ["gateway_admin_openssl_debian12", "gateway_admin_boringssl_debian12"] }
-group "gateway_admin_alpine3-22" { targets = ["gateway_admin_openssl_alpine3-22", "gateway_admin_boringssl_alpine3-22"] }

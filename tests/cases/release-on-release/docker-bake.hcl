@@ -20,36 +20,19 @@ platforms = coalescelist(
 )
 
 group "default" { targets = ["trainer"] }
-
-group "trainer" {
-  targets = [
-    "trainer_base", "trainer_runtime", "trainer_cuda_ubuntu22-04", "trainer_cudnn_ubuntu22-04",
-    "trainer_devel-trt_ubuntu22-04",
-  ]
-}
-
+group "trainer" { targets = ["trainer_base", "trainer_runtime", "trainer_cuda_ubuntu22-04", "trainer_cudnn_ubuntu22-04", "trainer_devel-trt_ubuntu22-04"] }
 group "base" { targets = ["trainer_base"] }
 group "wheels" { targets = ["trainer_wheels"] }
 group "runtime" { targets = ["trainer_base", "trainer_runtime"] }
 group "fonts" { targets = ["trainer_fonts"] }
 group "cuda" { targets = ["trainer_base_ubuntu22-04", "trainer_cuda_ubuntu22-04"] }
 group "cudnn" { targets = ["trainer_base_ubuntu22-04", "trainer_cuda_ubuntu22-04", "trainer_cudnn_ubuntu22-04"] }
-
-group "devel-trt" {
-  targets = [
-    "trainer_base_ubuntu22-04", "trainer_cuda_ubuntu22-04", "trainer_cudnn_ubuntu22-04",
-    "trainer_devel-trt_ubuntu22-04",
-  ]
-}
+group "devel-trt" { targets = ["trainer_base_ubuntu22-04", "trainer_cuda_ubuntu22-04", "trainer_cudnn_ubuntu22-04", "trainer_devel-trt_ubuntu22-04"] }
 
 group "ubuntu22-04" {
-  targets = concat(
-    [
-      "trainer_base_ubuntu22-04", "trainer_cuda_ubuntu22-04", "trainer_cudnn_ubuntu22-04",
-      "trainer_devel-trt_ubuntu22-04",
-    ],
-    [for t in trainer_runtime : t.name if t.distro == "ubuntu22.04"],
-  )
+  targets = [
+    "trainer_base_ubuntu22-04", "trainer_runtime_ubuntu22-04", "trainer_cuda_ubuntu22-04", "trainer_cudnn_ubuntu22-04", "trainer_devel-trt_ubuntu22-04",
+  ]
 }
 
 group "alpine3-20" { targets = ["trainer_base_alpine3-20", "trainer_runtime_alpine3-20"] }
@@ -110,9 +93,6 @@ target "trainer_cudnn_ubuntu22-04" {
 target "trainer_devel-trt_ubuntu22-04" {
   inherits = ["_trainer"]
   dockerfile = "generated/trainer/ubuntu22.04/devel-trt/Dockerfile"
-  contexts = {
-    "acme/trainer:cudnn-ubuntu22.04" = "target:trainer_cudnn_ubuntu22-04"
-    "acme/trainer:wheels" = "target:trainer_wheels"
-  }
+  contexts = { "acme/trainer:cudnn-ubuntu22.04" = "target:trainer_cudnn_ubuntu22-04", "acme/trainer:wheels" = "target:trainer_wheels" }
   tags = tags(trainer_repositories, ["${TRAINER_VERSION}-ubuntu22.04-devel-trt"])
 }

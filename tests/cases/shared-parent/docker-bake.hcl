@@ -60,9 +60,7 @@ target "notebook_python" {
   matrix = { t = notebook_python }
   name = t.name
   dockerfile = "generated/notebook/${t.ubuntu}/${t.python}/python/Dockerfile"
-  contexts = {
-    "quay.io/acme/notebook:system-${t.ubuntu}" = "target:notebook_system_ubuntu${replace(t.ubuntu, ".", "-")}"
-  }
+  contexts = { "quay.io/acme/notebook:system-${t.ubuntu}" = "target:notebook_system_ubuntu${replace(t.ubuntu, ".", "-")}" }
   args = { PYTHON = t.python }
   platforms = platforms
   tags = tags(notebook_repositories, ["python${t.python}-${t.ubuntu}"])

@@ -25,7 +25,13 @@ group "version3-14-1" { targets = ["python_version3-14-1_bookworm", "python_vers
 group "version3-13-11" { targets = ["python_version3-13-11_bookworm", "python_version3-13-11_slim", "python_version3-13-11_alpine3-22"] }
 group "version3-12-12" { targets = ["python_version3-12-12_bookworm", "python_version3-12-12_slim", "python_version3-12-12_alpine3-22"] }
 group "bookworm" { targets = [for t in python : t.name if t.variant == "bookworm"] }
-group "slim" { targets = [for t in python : t.name if t.variant == "slim"] }
+
+group "slim" {
+  targets = [
+    "python_version3-15-0a1_slim", "python_version3-14-2_slim", "python_version3-14-1_slim", "python_version3-13-11_slim", "python_version3-12-12_slim",
+  ]
+}
+
 group "alpine3-22" { targets = [for t in python : t.name if t.variant == "alpine3.22"] }
 
 python = [
@@ -54,7 +60,3 @@ target "python" {
   platforms = platforms
   tags = tags(["docker.io/acme/python"], concat(["${t.version}-${t.variant}"], try(t.more_tags, [])))
 }
-
-group "python_bookworm" { targets = [for t in python : t.name if t.variant == "bookworm"] }
-group "python_slim" { targets = [for t in python : t.name if t.variant == "slim"] }
-group "python_alpine3-22" { targets = [for t in python : t.name if t.variant == "alpine3.22"] }

@@ -1,6 +1,7 @@
-"""What the evidence of a check means: pure rules, without docker.
+"""Whether a check passes: rules on its evidence, without docker.
 
-In: a `Case` and its `Evidence`. Out: a `Result` with what was expected, what came, and the command to see it again.
+In: a `CheckCase` and its `Evidence`. Out: a `CheckResult` with what was expected, what was found, and the command that
+shows it again.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from bakegen.expressions.limits import SECONDS, TOO_LONG, Limits, OverrunError
 from bakegen.manifest.checks import IMAGE, compiled
 from bakegen.spec.sizes import size_text
 from bakegen.testing.checks import Check
-from bakegen.testing.containers import Said, run_options
-from bakegen.testing.images import Lost
-from bakegen.testing.trial import Case, Evidence
+from bakegen.testing.containers import CommandOutput, run_options
+from bakegen.testing.evidence import CheckCase, Evidence
+from bakegen.testing.images import MissingReference
 
 _LINES = 20  # of an output that are shown
 _WIDTH = 300  # of one of them
@@ -25,7 +26,7 @@ _EMULATOR = "docker run --privileged --rm tonistiigi/binfmt --install all"
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CheckFailure:
     """Why a check has failed: lines that can be printed, and the command that shows it again, if there is one."""
 
     lines: tuple[str, ...]
@@ -33,32 +34,32 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one check of a target on one platform (empty if it is about all), for the image of some tags."""
+class CheckResult:
+    """The result of one check of a target on one platform (empty if it is about all), for the image of some tags."""
 
     target: str
     platform: str
     check: str
     references: tuple[str, ...]
     seconds: float = 0
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[CheckFailure, ...] = ()
 
 
-def lost_result(target: str, lost: Sequence[Lost]) -> Result:
+def missing_references_result(target: str, missing: Sequence[MissingReference]) -> CheckResult:
     """Return the result for the tags of a target that lead to no image."""
-    lines = [f"{tag.reference} {tag.reason}" for tag in lost]
-    return Result(target, "", IMAGE, tuple(tag.reference for tag in lost), 0, (_failure(*lines),))
+    lines = [f"{tag.reference} {tag.reason}" for tag in missing]
+    return CheckResult(target, "", IMAGE, tuple(tag.reference for tag in missing), 0, (_failure(*lines),))
 
 
-def absent_result(case: Case, why: str) -> Result:
+def missing_platform_result(case: CheckCase, why: str) -> CheckResult:
     """Return the result for an image that cannot be tested for a platform."""
     local = case.image.platforms is None
     hints = ["--platform tests fewer platforms, --pull what the registry has"] if local and "platform" in why else []
     failure = _failure(f"no {case.platform}: {case.image.references[0]} {why}", *hints)
-    return Result(case.target, case.platform, IMAGE, case.image.references, 0, (failure,))
+    return CheckResult(case.target, case.platform, IMAGE, case.image.references, 0, (failure,))
 
 
-def judge(case: Case, check: Check, evidence: Evidence, limits: Limits) -> Result:
+def check_result(case: CheckCase, check: Check, evidence: Evidence, limits: Limits) -> CheckResult:
     """Return the result of one check of a case."""
     name = case.image.shown(case.platform)
     failures = []
@@ -67,7 +68,7 @@ def judge(case: Case, check: Check, evidence: Evidence, limits: Limits) -> Resul
         command = shlex.join(["docker", "run", *options, name, *check.run])
         if evidence.refused:
             failures.append(_failure(f"docker refuses to run it: {evidence.refused}", command=command))
-        elif evidence.said and (lines := list(_run_lines(check, evidence.said, case.platform, limits))):
+        elif evidence.output and (lines := list(_run_lines(check, evidence.output, case.platform, limits))):
             failures.append(_failure(*lines, command=command))
     if evidence.missing:
         lines = [_missing_line(path, why) for path, why in evidence.missing.items()]
@@ -77,19 +78,19 @@ def judge(case: Case, check: Check, evidence: Evidence, limits: Limits) -> Resul
     if lines := [*_config_lines(check, evidence.config), *_size_lines(check, evidence.size)]:
         look = 'docker container inspect --size "$c"'
         failures.append(_failure(*lines, command=_with_container(case, name, look)))
-    return Result(case.target, case.platform, check.name, case.image.references, evidence.seconds, tuple(failures))
+    return CheckResult(case.target, case.platform, check.name, case.image.references, evidence.seconds, tuple(failures))
 
 
-def _failure(*lines: str, command: str = "") -> Failure:
-    return Failure(tuple(map(printable, lines)), printable(command))
+def _failure(*lines: str, command: str = "") -> CheckFailure:
+    return CheckFailure(tuple(map(printable, lines)), printable(command))
 
 
-def _with_container(case: Case, name: str, look: str) -> str:
+def _with_container(case: CheckCase, name: str, look: str) -> str:
     create = shlex.join(["docker", "create", f"--platform={case.platform}", name, "/"])
     return f'c=$({create}); {look}; docker rm "$c"'
 
 
-def _run_lines(check: Check, said: Said, platform: str, limits: Limits) -> Iterator[str]:
+def _run_lines(check: Check, said: CommandOutput, platform: str, limits: Limits) -> Iterator[str]:
     found = list(_mismatches(check, said, limits))
     if not found:
         return
@@ -105,7 +106,7 @@ def _run_lines(check: Check, said: Said, platform: str, limits: Limits) -> Itera
         yield f"  {line if len(line) <= _WIDTH else line[:_WIDTH] + '…'}"
 
 
-def _mismatches(check: Check, said: Said, limits: Limits) -> Iterator[str]:
+def _mismatches(check: Check, said: CommandOutput, limits: Limits) -> Iterator[str]:
     if said.code is None:
         yield f"it was still running after {check.timeout} seconds, and was stopped"
     elif said.code != check.exit:

@@ -1,6 +1,6 @@
-"""Build a selection: hand bake just the targets that it needs, and tell what came of it.
+"""What bake is to do for a selection.
 
-In: a `Project`, the selected targets and a `Request`. Out: the `Order` for bake; after the build, rows of what came of it.
+In: a `Project`, the selected targets and `BuildOptions`. Out: a `BuildPlan`, or a `BakegenError` if it cannot be built.
 
 Bake's time grows with the square of the size of its file, so it gets a file of its own on standard input: the selected
 targets, which form the group `default`, and what they are built from.
@@ -8,19 +8,12 @@ targets, which form the group `default`, and what they are built from.
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from bakegen.bake.model import BAKE_FILE
-from bakegen.build.history import History, Row, Sent, failures, summary
-from bakegen.docker.buildx import Buildx, require_builder
-from bakegen.docker.instances import builds_known, builds_since
-from bakegen.docker.process import Program, ask, ending_on_signals, run
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
@@ -32,9 +25,11 @@ from bakegen.render.files import readme_path, render, render_bake_file
 PLATFORMS = "BAKEGEN_PLATFORMS"
 _SHOWN = 3  # names in a message
 
+Sent = Literal["pushed", "loaded", "built"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class BuildOptions:
     """How the selection is to be built."""
 
     push: bool = False
@@ -46,15 +41,15 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What bake is given: targets that are asked for, with their platforms; options, environment, bake file."""
+class BuildPlan:
+    """What bake is given: the targets that are asked for; the platforms of all that is built; options, environment, file."""
 
+    asked: tuple[str, ...]
     platforms: Mapping[str, tuple[str, ...]]
     options: tuple[str, ...]
     environment: Mapping[str, str]
     bake_file: bytes
     least: tuple[int, int]  # the oldest buildx that reads the bake file as it is meant
-    targets: frozenset[str]  # all that is built, parents included
     sends: Sent
 
     def command(self, buildx: Sequence[str], metadata: Path | None) -> list[str]:
@@ -62,17 +57,17 @@ class Order:
         return [*buildx, "bake", "-f", "-", *(["--metadata-file", str(metadata)] if metadata else []), *self.options]
 
 
-def make_order(project: Project, selected: Sequence[Target], request: Request) -> Order:
+def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions) -> BuildPlan:
     """Return what bake is to do; raises `BakegenError` if that cannot be, or if generated files are out of date."""
     graph = project.graph
-    asked = request.platforms or os.environ.get(PLATFORMS, "")
+    asked = wish.platforms or os.environ.get(PLATFORMS, "")
     platforms = narrowed(selected, asked)
     wanted = [target for target in selected if target.name in platforms]
-    if request.push or request.load:
-        what = "push" if request.push else "load"
+    if wish.push or wish.load:
+        what = "push" if wish.push else "load"
         hint = f"leave --{what} out to build without it, or name what is built from it"
         wanted = published(wanted, what, hint)
-    if request.load:
+    if wish.load:
         _check_loadable(wanted, platforms)
     above = graph.ancestors(target.name for target in wanted)
     names = tuple(target.name for target in wanted if target.publish or target.name not in above)
@@ -80,55 +75,21 @@ def make_order(project: Project, selected: Sequence[Target], request: Request) -
     check_current(project, closure)
     part = graph.part(closure, [Group("default", "default", names)])
     options = [
-        *(["--builder", request.builder] if request.builder else []),
-        *(["--push"] if request.push else []),
-        *(["--load"] if request.load else []),
-        *(["--no-cache"] if request.no_cache else []),
-        *request.extra,
+        *(["--builder", wish.builder] if wish.builder else []),
+        *(["--push"] if wish.push else []),
+        *(["--load"] if wish.load else []),
+        *(["--no-cache"] if wish.no_cache else []),
+        *wish.extra,
     ]
-    return Order(
-        {name: platforms[name] for name in names},
+    return BuildPlan(
+        names,
+        {name: _platforms(graph.targets[name], asked) for name in closure},
         tuple(options),
-        {PLATFORMS: request.platforms} if request.platforms else {},
+        {PLATFORMS: wish.platforms} if wish.platforms else {},
         render_bake_file(replace(project, graph=part)),
         max(manifest.buildx for manifest in part.manifests),
-        frozenset(closure),
-        "pushed" if request.push else "loaded" if request.load else "built",
+        "pushed" if wish.push else "loaded" if wish.load else "built",
     )
-
-
-def carry_out(
-    order: Order, root: Path, buildx: Buildx, asked: Program, kept: Path | None = None
-) -> tuple[int, list[Row]]:
-    """Build; return bake's exit code, and rows of what came of it. What bake writes is `kept` there.
-
-    The builder was `asked` how it is; raises `BakegenError` if it cannot build. Whatever else happens, nothing but
-    that file is left.
-    """
-    require_builder(asked, (platform for platforms in order.platforms.values() for platform in platforms))
-    known = builds_known()
-    with ending_on_signals(), tempfile.TemporaryDirectory(prefix="bakegen-") as folder:
-        bake_file, metadata = Path(folder, BAKE_FILE), kept or Path(folder, "metadata.json")
-        bake_file.write_bytes(order.bake_file)
-        code = run(order.command(buildx.command, metadata), bake_file, cwd=root, environment=order.environment)
-        builds = builds_since(known, order.targets)
-        told = History(buildx, builds, Path(folder, "nodes"))
-        tags = partial(_tags, order, root, buildx)
-        if code:
-            return code, failures(order.platforms, order.sends, told, tags)
-        return code, summary(order.platforms, metadata, told, tags)
-
-
-def _tags(order: Order, root: Path, buildx: Buildx) -> dict[str, list[str]]:
-    """Return the tags of targets as bake reads them."""
-    reply = ask(
-        [*buildx.command, "bake", "-f", "-", *order.options, "--progress", "quiet", "--print"],
-        order.bake_file.decode(),
-        cwd=root,
-        environment={**os.environ, **order.environment},
-    )
-    read = json.loads(reply.out)["target"] if reply.code == 0 else {}
-    return {name: attributes.get("tags", []) for name, attributes in read.items()}
 
 
 def choices(graph: Graph) -> list[str]:
@@ -161,11 +122,7 @@ def check_current(project: Project, names: Iterable[str]) -> None:
 
 def narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]]:
     """Return the platforms that targets are built for, those without any left out; raises `BakegenError` if none is left."""
-    words = asked.split(",") if asked else []
-    left = {
-        target.name: tuple(platform for platform in target.platforms if not words or platform in words)
-        for target in targets
-    }
+    left = {target.name: _platforms(target, asked) for target in targets}
     if not any(left.values()):
         known = dict.fromkeys(platform for target in targets for platform in target.platforms)
         raise fail(
@@ -174,6 +131,11 @@ def narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]
             hint=f"it is for {', '.join(known)}",
         )
     return {name: platforms for name, platforms in left.items() if platforms}
+
+
+def _platforms(target: Target, asked: str) -> tuple[str, ...]:
+    words = asked.split(",")
+    return tuple(platform for platform in target.platforms if not asked or platform in words)
 
 
 def published(targets: Sequence[Target], what: str, hint: str) -> list[Target]:

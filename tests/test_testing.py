@@ -428,7 +428,7 @@ def test_an_engine_that_hangs_does_not_keep_us(tmp_path: Path, registry: str, mo
         silent.bind(str(tmp_path / "silent.sock"))
         silent.listen()
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/silent.sock")
-        with containers.Docker() as docker:
+        with containers.DockerSession() as docker:
             assert docker.run
 
 
