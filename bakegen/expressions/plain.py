@@ -87,7 +87,7 @@ def no_spelling(value: Any) -> NoTextError:
 def too_large(most: int = MOST) -> TooLargeError:
     """Return (not raise) what to say of a value that is larger than it may be."""
     shown = f"{most // 1024**2} MiB" if most >= 1024**2 else f"{most // 1024} KiB"
-    return TooLargeError(f"the result is larger than {shown}", "repeat or join less")
+    return TooLargeError(f"the result is larger than {shown}")
 
 
 def check_repetition(value: str | list[Any] | tuple[Any, ...], times: int) -> None:
