@@ -278,11 +278,12 @@ def line_at(text: str, number: int) -> str:
 _REMEDIES: dict[Code, str] = {  # where nothing more particular can be said
     "absent-target": "remove what excludes it, or choose another target: `bakegen list`",
     "duplicate-item": "remove one of them",
-    "template-failed": "mend the expression; docs/templates.md lists what expressions can do",
+    "template-failed": "docs/manifest.md says what expressions can do",
+    "too-expensive": "docs/manifest.md lists the limits of expressions",
     "undefined-name": "docs/templates.md lists the names that there are",
     "unknown-tag": "`bakegen list tags` shows every tag",
     "unreadable-file": "make it a plain file that can be read",
-    "unsafe-expression": "expressions compute text from names, filters and tests; they reach nothing of Python",
+    "unsafe-expression": "docs/manifest.md says what expressions can read",
     "unsafe-path": "write a relative path that stays inside, with `/` and without `..`; links must not lead out",
 }
 

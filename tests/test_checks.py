@@ -238,7 +238,8 @@ def test_the_command_to_repeat_it_is_that_of_a_shell() -> None:
     )
 
 
-def test_a_pattern_that_takes_for_ever_is_stopped() -> None:
+def test_a_pattern_that_takes_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakegen.expressions.limits.TICK", 0.05)
     declared = check(run=("app",), matches="(a|aa)+$")
     limits = Limits()
     case = CheckCase("app", "linux/amd64", Image("sha256:1", ("acme/app:1",)), (declared,))

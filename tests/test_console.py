@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from harness import run
 
 from bakegen.console import print_json, say, show_problems, warn
-from bakegen.errors import BakegenError, Position, Problem, printable
+from bakegen.errors import BakegenError, Position, Problem, format_problem, printable
 from bakegen.views.listing import table
 
 TESTS = Path(__file__).parent
@@ -270,3 +271,14 @@ def test_a_file_name_shows_what_cannot_be_seen(unseen: Path) -> None:
         outcome = run(unseen, words)
         assert outcome.code == 1
         assert not RAW & set(outcome.text())
+
+
+def test_a_problem_of_a_very_long_line_costs_what_is_shown_of_it() -> None:
+    line = "\t".join(["x" * 50] * 20_000)
+    problems = [Problem(code="wrong-value", message="no", position=Position("a.yml", 1, at), source=line, length=10**6) for at in range(1, 2000)]  # fmt: skip
+    start = time.process_time()
+
+    shown = [format_problem(problem) for problem in problems]
+
+    assert time.process_time() - start < 10
+    assert max(map(len, shown)) < 500

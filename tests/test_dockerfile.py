@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -604,3 +606,47 @@ def test_removing_a_literal_prefix_or_suffix(value: str, pattern: str) -> None:
     assert images("ARG A P\nFROM x${A%$P}", {"A": value, "P": pattern}) == ["x" + value.removesuffix(pattern)]
     if pattern:
         assert images("ARG A P\nFROM x${A//$P/-}", {"A": value, "P": pattern}) == ["x" + value.replace(pattern, "-")]
+
+
+# ---- time ----
+
+LONG = 1_000_000  # characters
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("FROM a\nRUN --mount=" + "''" * (LONG // 2), id="quotes"),
+        pytest.param("FROM a\nRUN <<E " + '"\'" ' * (LONG // 4) + "\nE", id="quotes in quotes"),
+        pytest.param("FROM a\nRUN a" + " \\\n b" * (LONG // 5), id="continued lines"),
+        pytest.param("FROM a\n" + "\r" * LONG + "x", id="carriage returns"),
+        pytest.param("FROM a\nRUN " + "<<E " * (LONG // 8) + "\nE" * (LONG // 8), id="heredocs"),
+        pytest.param("FROM a\n" + "RUN <<E cat\n" * (LONG // 12) + "E", id="heredocs within one"),
+        pytest.param(
+            "ARG A=" + ("${a:-" * 19 + "b" + "}" * 19) * (LONG // 115) + "\nFROM a", id="nested substitutions"
+        ),
+        pytest.param("ARG A=" + "${a:-" * (LONG // 5) + "\nFROM a", id="substitutions that are too deep"),
+        pytest.param("FROM a\nCOPY " + "--x\\ " * (LONG // 5), id="flags"),
+        pytest.param("".join(f"FROM a AS s{at}\nCOPY --from=s{at} / /\n" for at in range(LONG // 40)), id="stages"),
+    ],
+)
+def test_the_time_is_that_of_the_length(text: str) -> None:
+    start = time.process_time()
+    with contextlib.suppress(DockerfileError):
+        references(parse_dockerfile(text), {}, AMD64)
+    assert time.process_time() - start < 10  # in the square of the length, it would be minutes
+
+
+@pytest.mark.parametrize("removal", ["#*{}b", "##*{}b", "%b{}*", "%%b{}*", "/*{}b/x", "//{}b/x"])
+def test_patterns_are_matched_without_going_back(removal: str) -> None:
+    start = time.process_time()
+    value = "a" * 60_000
+    assert images(f"ARG A\nFROM x${{A{removal.format('a*' * 30)}}}", {"A": value}) == ["x" + value]
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("value", ["$A{}$A{}", "${{A{}//a/aa}}", "${{A{}:-x}}${{A{}}}"])
+def test_args_that_double_each_other_are_refused(value: str) -> None:
+    lines = [f"ARG A{at + 1}={value.format(at, at)}" for at in range(60)]
+    with pytest.raises(DockerfileError, match="expands to more than 65,536 characters"):
+        images("\n".join(["ARG A0=a", *lines, "FROM x"]))

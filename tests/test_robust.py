@@ -157,16 +157,3 @@ def test_without_libyaml_it_warns_and_reads_the_same(tmp_path: Path) -> None:
     assert slow.stdout == fast.stdout
     assert slow.stderr.startswith("warning: PyYAML was built without libyaml")
     assert slow.stderr.count("\n") == 1
-
-
-def test_a_limit_of_the_shell_is_kept_while_templates_run() -> None:
-    script = (
-        "import resource\n"
-        "from bakegen.expressions.limits import BYTES, Limits\n"
-        "shell = BYTES - 1, resource.RLIM_INFINITY\n"
-        "resource.setrlimit(resource.RLIMIT_AS, shell)\n"
-        "with Limits():\n"
-        "    assert resource.getrlimit(resource.RLIMIT_AS) == shell\n"
-        "assert resource.getrlimit(resource.RLIMIT_AS) == shell\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)

@@ -3,7 +3,7 @@
 Plain data is text, numbers, true and false, nothing, and lists and mappings of these. Everything else, such as a
 function, can be used but not written: Python would spell it with its address in memory, which differs from run to run.
 
-A value's size is the number of its characters and items, with those of its items, counted as often as they appear. What
+A value's size is that of its characters and of its items, with all that is in them, counted as often as it appears. What
 Python does to a value in one step takes time in proportion to that, and no signal interrupts it.
 """
 
@@ -19,7 +19,8 @@ from jinja2.runtime import LoopContext
 
 from bakegen.expressions.values import FreeText, NoTextError
 
-MOST = 4 * 1024 * 1024  # the size of a value: as large as a data file
+MOST = 4 * 1024 * 1024  # characters of a value: as many as a data file can have
+ITEM = 8  # characters that an item of a list or mapping counts for
 MOST_LEVELS = 250  # of lists in lists: somewhat more than YAML files have
 MOST_BITS = 14_284  # of a whole number: 4,300 digits, which is as many as Python spells
 
@@ -51,7 +52,7 @@ def bounded(value: Any) -> Any:
         for _ in _parts(value):
             pass
     elif isinstance(value, Iterator | KeysView | ItemsView | ValuesView) and not isinstance(value, LoopContext):
-        return bounded(list(islice(value, MOST + 1)))
+        return bounded(list(islice(value, MOST // ITEM + 1)))
     return value
 
 
@@ -85,12 +86,13 @@ def no_spelling(value: Any) -> NoTextError:
 
 def too_large(most: int = MOST) -> TooLargeError:
     """Return (not raise) what to say of a value that is larger than it may be."""
-    return TooLargeError(f"the result has more than {most:,} characters or items", "repeat or join less")
+    shown = f"{most // 1024**2} MiB" if most >= 1024**2 else f"{most // 1024} KiB"
+    return TooLargeError(f"the result is larger than {shown}")
 
 
-def check_product(length: int, times: int) -> None:
-    """Raise TooLargeError if something of some length cannot be repeated that often."""
-    if length * times > MOST:
+def check_repetition(value: str | list[Any] | tuple[Any, ...], times: int) -> None:
+    """Raise TooLargeError if a value cannot be repeated that often."""
+    if len(value) * times * (1 if isinstance(value, str) else ITEM) > MOST:
         raise too_large()
 
 
@@ -101,9 +103,8 @@ def _parts(value: Any) -> Iterator[Any]:
     for _ in range(MOST_LEVELS):
         below: list[Any] = []
         for part in level:
-            left -= 1
             if isinstance(part, str | list | tuple | dict | range):
-                left -= len(part)
+                left -= len(part) if isinstance(part, str) else ITEM * len(part)
             if left < 0:
                 raise too_large()
             yield part

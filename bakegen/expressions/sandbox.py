@@ -30,7 +30,7 @@ from bakegen.expressions.limits import Limits, OverrunError
 from bakegen.expressions.plain import (
     MOST,
     bounded,
-    check_product,
+    check_repetition,
     check_spelling,
     no_spelling,
     too_large,
@@ -274,7 +274,7 @@ class Sandbox(SandboxedEnvironment):
         if operator == "*":
             for value, times in ((left, right), (right, left)):
                 if isinstance(value, str | list | tuple) and isinstance(times, int):
-                    check_product(len(value), times)
+                    check_repetition(value, times)
         elif operator == "%" and isinstance(left, str):
             check_spelling(right)
         return bounded(super().call_binop(context, operator, left, right))

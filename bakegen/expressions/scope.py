@@ -175,6 +175,16 @@ class Scope:
         except Exception as error:
             raise self._error(condition.path, error) from error
 
+    def texts(self, tree: Tree) -> Any:
+        """Return plain data with its texts as `Text`; raises `BakegenError` at the place of an expression."""
+        if isinstance(tree, Expression):
+            return self.text(tree)
+        if isinstance(tree, dict):
+            return {key: self.texts(item) for key, item in tree.items()}
+        if isinstance(tree, list):
+            return [self.texts(item) for item in tree]
+        return Text.literal(tree) if isinstance(tree, str) else tree
+
     def data(self, tree: Tree) -> Any:
         """Return plain data with every expression inside evaluated; names that are not available pass through."""
         if isinstance(tree, Expression):

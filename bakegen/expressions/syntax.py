@@ -55,11 +55,9 @@ def compared_with(text: str) -> Iterator[tuple[str, str]]:
     >>> list(compared_with("{{ 'x' if distro != 'debian' }}"))
     [('distro', 'debian')]
     """
-    try:
-        tree = _LEXER.parse(text)
-    except (TemplateSyntaxError, RecursionError):  # whoever evaluates it says so
-        return
-    for comparison in tree.find_all(nodes.Compare):
+    for comparison in _all_nodes(text):
+        if not isinstance(comparison, nodes.Compare):
+            continue
         sides = [comparison.expr, *(operand.expr for operand in comparison.ops)]
         plain = all(operand.op in {"eq", "ne", "in", "notin"} for operand in comparison.ops)
         names = [side.name for side in sides if isinstance(side, nodes.Name)]
@@ -72,3 +70,15 @@ def compared_with(text: str) -> Iterator[tuple[str, str]]:
             for constant in constants if not within else ():
                 if isinstance(constant, nodes.Const) and isinstance(constant.value, str):
                     yield names[0], constant.value
+
+
+def _all_nodes(text: str) -> Iterator[nodes.Node]:
+    """Yield the nodes of a template in their order; none if it cannot be parsed, which whoever evaluates it says."""
+    try:
+        stack: list[nodes.Node] = [_LEXER.parse(text)]
+    except (TemplateSyntaxError, RecursionError):
+        return
+    while stack:  # Jinja's own search is recursive
+        node = stack.pop()
+        yield node
+        stack += reversed(list(node.iter_child_nodes()))

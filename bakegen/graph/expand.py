@@ -18,7 +18,6 @@ from bakegen.expressions.sandbox import Evaluator
 from bakegen.expressions.scope import Condition, Expression, Scope
 from bakegen.expressions.syntax import computed_from
 from bakegen.expressions.text import Text
-from bakegen.expressions.values import FreeText, text_of
 from bakegen.graph.model import Absent, MissingPlatform, Target
 from bakegen.graph.names import value_word, word
 from bakegen.graph.scope import FamilyNames, completed
@@ -371,7 +370,7 @@ class _Expander:
 
     def attribute(self, scope: Scope, release: Release, name: str, value: Any) -> Any:
         with self.problems.collecting():
-            texts = _texts_in(scope.data(value))
+            texts = scope.texts(value)
             self.keep(attribute_problems(self.manifest, release, name, texts))
             return texts
         return None
@@ -545,14 +544,3 @@ _HERE, _SCRATCH = Text.literal("."), Text.literal("scratch")
 
 def _matches(text: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
-
-
-def _texts_in(value: Any) -> Any:
-    """Return evaluated data with its texts as `Text`s."""
-    if isinstance(value, str | FreeText):
-        return text_of(value)
-    if isinstance(value, dict):
-        return {key: _texts_in(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_texts_in(item) for item in value]
-    return value
