@@ -25,9 +25,10 @@ _OF_ANYTHING = frozenset(
     "attr batch count d default dictsort first groupby items join last length list map max min reject rejectattr reverse"
     " select selectattr slice sort sum unique".split()
 )
-_WIDTHS = frozenset("batch center expandtabs indent ljust rjust round slice tojson truncate wordwrap zfill".split())
+_WIDTHS = frozenset("% batch center expandtabs format indent ljust rjust round slice tojson truncate wordwrap zfill".split())
 # What looks for each character or word from the end, which Python does in a time of text by what is looked for.
 _SEARCHES = frozenset("lstrip rfind rindex rpartition rsplit rstrip strip trim".split())
+_CONVERSION = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\d*)\.?(\d*)")
 _MOST_STEPS = 2**30  # of a search: a second
 
 
@@ -41,6 +42,14 @@ def check_arguments(name: str, text: Any, arguments: Iterable[Any]) -> None:
         for argument in arguments:
             if isinstance(argument, str) and len(text) * len(argument) > _MOST_STEPS:
                 raise TooLargeError(f"`{name}` would take too long for texts of this length")
+
+
+def check_widths(text: str, values: Any) -> None:
+    """Raise TooLargeError if `text % values` would be padded too far."""
+    widths = [int(width[:12]) for found in _CONVERSION.findall(text) for width in found if width]
+    if "*" in text:  # by which a value says the width
+        widths += values if isinstance(values, tuple) else [values]
+    check_arguments("%", text, widths)
 
 
 def _checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,6 +66,8 @@ def _checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 check_spelling(argument)
         if can_be_large:
             check_arguments(name, given[0] if given else None, given[1:])
+        if name == "format":
+            check_widths(str(given[0]), given[1:])
         return bounded(function(*arguments, **named))
 
     return checked

@@ -18,6 +18,7 @@ import resource as rlimit
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -26,7 +27,7 @@ from bakegen.errors import BakegenError, Problem, fail
 SECONDS = 5  # of processor time, for one expression or one rendered file
 ALL_SECONDS = 300  # of processor time, for all that is done within one `Limits`
 STUCK = 20  # seconds of processor time in which not one operation ends
-BYTES = 3 * 1024**3 // 2  # of address space, for the process
+BYTES = 3 * 1024**3 // 2  # of address space, beyond what the process has when the limits begin
 TICK = 1.0  # how long one of these seconds lasts; tests make it shorter
 TOO_LONG = Problem(
     code="too-expensive",
@@ -64,6 +65,14 @@ class Piece:
         self.depth -= 1
 
 
+def _address_space() -> int:
+    """Return the bytes of address space that this process has; 0 where only macOS knows, which has no such limit."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * rlimit.getpagesize()
+    except OSError:
+        return 0
+
+
 class Limits:
     """A context manager that bounds all that is done within it, and each `piece` of work.
 
@@ -87,7 +96,7 @@ class Limits:
         self._all_ticks = 0
         self._handler = signal.signal(signal.SIGPROF, self._tick)
         self._before = {kind: rlimit.getrlimit(kind) for kind in (rlimit.RLIMIT_AS, rlimit.RLIMIT_CPU)}
-        self._lower(rlimit.RLIMIT_AS, BYTES)
+        self._lower(rlimit.RLIMIT_AS, _address_space() + BYTES)
         self._expect_progress()
         signal.setitimer(signal.ITIMER_PROF, TICK, TICK)
         return self

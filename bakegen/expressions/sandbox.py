@@ -24,7 +24,7 @@ from jinja2.utils import missing
 
 from bakegen.errors import BakegenError
 from bakegen.expressions.attributes import is_readable
-from bakegen.expressions.filters import FILTERS, check_arguments
+from bakegen.expressions.filters import FILTERS, check_arguments, check_widths
 from bakegen.expressions.generator import Generator
 from bakegen.expressions.limits import Limits, OverrunError
 from bakegen.expressions.plain import (
@@ -152,6 +152,12 @@ class _Formatter(SandboxedFormatter):
         check_spelling(value)
         return value, name
 
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Return a value as its field wants it, if that is not too wide."""
+        check_arguments("format", "", (int(width[:12]) for width in re.findall(r"\d+", format_spec)))
+        text: str = super().format_field(value, format_spec)
+        return text
+
 
 def _is_method_of_text(value: Any) -> bool:
     return isinstance(value, MethodType | BuiltinMethodType) and isinstance(value.__self__, str)
@@ -277,6 +283,7 @@ class Sandbox(SandboxedEnvironment):
                     check_repetition(value, times)
         elif operator == "%" and isinstance(left, str):
             check_spelling(right)
+            check_widths(left, right)
         return bounded(super().call_binop(context, operator, left, right))
 
     @staticmethod
