@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from bakegen.errors import BakegenError, Position
-from bakegen.source.yaml import KeyPath, include, parse_source
+from bakegen.source.yaml import KeyPath, Place, include, parse_source
 
 
 def read(text: str) -> Any:
@@ -62,10 +63,17 @@ def test_what_is_not_utf8_is_found_behind_a_mark_and_letters_of_several_bytes() 
     assert str(caught.value) == "app.yml:2:4: byte 0xe9 is not UTF-8 [not-utf8]"
 
 
+def below(place: Place, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Place]]:
+    """A place and all that are in it, each with its path."""
+    yield path, place
+    for name, part in place.parts.items():
+        yield from below(part, (*path, name))
+
+
 def test_every_key_and_value_has_a_place() -> None:
     source = parse_source(b"a:\n  - b: 1\n    c: [x, 'y']\n", "app.yml")
 
-    places = {path: (str(place.key), str(place.value)) for path, place in source.places.items()}
+    places = {path: (str(place.key), str(place.value)) for path, place in below(source.places)}
 
     assert places == {
         (): ("app.yml:1:1", "app.yml:1:1"),
@@ -81,7 +89,7 @@ def test_every_key_and_value_has_a_place() -> None:
 def test_columns_count_characters_not_bytes() -> None:
     source = parse_source("{naïve: 1, 🚀: 2}".encode(), "app.yml")
 
-    assert [place.key.column for place in source.places.values()] == [1, 2, 12]
+    assert [place.key.column for _, place in below(source.places)] == [1, 2, 12]
 
 
 def test_a_path_that_was_not_written_has_the_place_of_what_is_around_it() -> None:

@@ -49,7 +49,7 @@ def agent_problems(manifest: Manifest, release: Release, agents: Sequence[Text])
 def attribute_problems(manifest: Manifest, release: Release, attribute: str, value: Any) -> Iterator[Problem]:
     """Yield what is wrong with the value of an attribute under `bake:`."""
     own = (*release.path, "bake", attribute)
-    path = own if own in manifest.source.places else ("bake", attribute)
+    path = own if manifest.source.holds(own) else ("bake", attribute)
     if isinstance(value, Text):
         yield from value_problems(manifest, attribute, value, path)
     elif isinstance(value, Mapping):

@@ -7,12 +7,12 @@ silently change: duplicate keys, `1.10` (the number 1.1), `no` (false), `010` (8
 
 from __future__ import annotations
 
-import gc
 import re
 import unicodedata
 import warnings
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ import yaml
 from bakegen.errors import BakegenError, Code, Position, Problem, fail
 from bakegen.source.inputs import InputError, read_input
 from bakegen.source.paths import path_mistake
-from bakegen.source.yaml_errors import explain_yaml
+from bakegen.source.yaml_errors import Mistake, explain_yaml
 
 KeyPath = tuple[str | int, ...]
+Parts = Mapping[str | int, "Place"]
+
+_NONE: Parts = {}
 
 MAX_DEPTH = 200
 LONGEST_NUMBER = 100  # characters
@@ -52,12 +55,13 @@ _AMBIGUOUS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a key and its value were written; a list item's key is its value."""
+    """Where a key and its value were written, and all that is in the value; a list item's key is its value."""
 
     value: Position
     key: Position
     key_length: int = 1
     value_length: int = 1
+    parts: Parts = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +70,24 @@ class Source:
 
     file: str
     content: Any
-    places: Mapping[KeyPath, Place]
+    places: Place
     lines: Mapping[str, tuple[str, ...]] = field(repr=False)  # file -> its lines, for messages
 
     def place(self, path: KeyPath) -> Place:
         """Return the place of `path`, or of the nearest thing around it."""
-        while path and path not in self.places:
-            path = path[:-1]
-        return self.places.get(path) or Place(Position(self.file), Position(self.file))
+        place = self.places
+        for part in path:
+            if part not in place.parts:
+                break
+            place = place.parts[part]
+        return place
+
+    def holds(self, path: KeyPath) -> bool:
+        """Return whether something is written at `path`."""
+        place: Place | None = self.places
+        for part in path:
+            place = place and place.parts.get(part)
+        return place is not None
 
     def line(self, position: Position) -> str:
         """Return the text of the line at `position`, or an empty string."""
@@ -121,16 +135,10 @@ def parse_source(raw: bytes, name: str) -> Source:
     if node is None:
         raise fail("empty-file", "is empty", position=Position(name), hint="a manifest starts with `image: NAME`")
     reader = _Reader(name, lines)
-    collecting = gc.isenabled()
-    gc.disable()  # nodes make no cycles; collecting while hundreds of thousands are made doubles the time
-    try:
-        content = reader.read(node, ())
-    finally:
-        if collecting:
-            gc.enable()
+    content, places = reader.read(node)
     if reader.problems:
         raise BakegenError(reader.problems)
-    return Source(name, content, reader.places, {name: lines})
+    return Source(name, content, places, {name: lines})
 
 
 def decoded(raw: bytes, name: str) -> str:
@@ -160,47 +168,49 @@ def _loader() -> Any:
     return loader
 
 
-def _compose(text: str, name: str, lines: tuple[str, ...]) -> yaml.Node | None:
+def _compose(text: str, name: str, lines: Sequence[str]) -> yaml.Node | None:
+    loader = _loader()
     try:
-        _check_depth(text, name)
-        documents = list(_first_two(text))
+        _check_depth(text, name, loader)
+        documents = list(islice(yaml.compose_all(text, Loader=loader), 2))
     except yaml.MarkedYAMLError as error:
-        raise BakegenError([_syntax_problem(error, name, lines)]) from error
-    except yaml.YAMLError as error:  # a character that YAML does not allow
-        raise BakegenError([_character_problem(error, text, name, lines)]) from error
+        mistake = explain_yaml(error, lines)
+        mistake = replace(mistake, message=f"not valid YAML: {mistake.message}")
+        raise _failure("yaml-syntax", mistake, name, lines) from error
+    except yaml.reader.ReaderError as error:
+        before = text.encode()[: error.position].decode(errors="ignore")  # libyaml counts bytes
+        message = f"YAML does not allow the character U+{ord(text[len(before)]):04X}"
+        mistake = Mistake(before.count("\n"), len(before) - before.rfind("\n") - 1, message, "remove it")
+        raise _failure("yaml-syntax", mistake, name, lines) from error
     if len(documents) > 1:
         mark = documents[1].start_mark
-        position = Position(name, mark.line + 1, mark.column + 1)
-        raise fail(
-            "several-documents",
-            "a second YAML document starts here",
-            position=position,
-            source=lines[mark.line] if mark.line < len(lines) else "",
-            hint="one manifest is one file: remove the `---` line or move what follows into a file of its own",
-        )
+        hint = "one manifest is one file: remove the `---` line or move what follows into a file of its own"
+        mistake = Mistake(mark.line, mark.column, "a second YAML document starts here", hint)
+        raise _failure("several-documents", mistake, name, lines)
     return documents[0] if documents else None
 
 
-def _check_depth(text: str, name: str) -> None:
+def _failure(code: Code, mistake: Mistake, name: str, lines: Sequence[str]) -> BakegenError:
+    return fail(
+        code,
+        mistake.message,
+        position=Position(name, mistake.line + 1, mistake.column + 1),
+        source=lines[mistake.line] if mistake.line < len(lines) else "",
+        length=mistake.length,
+        hint=mistake.hint,
+    )
+
+
+def _check_depth(text: str, name: str, loader: Any) -> None:
     """Refuse nesting that would exhaust the C stack: libyaml's composer recurses, and dies without an exception."""
     flow = text.count("[") + text.count("{")
     block = max((len(line) - len(line.lstrip(" -?")) for line in text.splitlines()), default=0)
     if flow + block <= MAX_DEPTH:  # cannot be deeper than that; counting is cheaper than a second parse
         return
-    try:
-        _refuse_depth(text, name, _loader())
-    except yaml.MarkedYAMLError as error:
-        if "nesting depth" not in str(error):
-            raise
-        # Since 0.2.6, libyaml has a limit too, a higher one. It looks ahead, and so fails before ours is reached.
-        _refuse_depth(text, name, yaml.SafeLoader)
-
-
-def _refuse_depth(text: str, name: str, loader: Any) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 mark: Any = event.start_mark
                 raise fail(
@@ -209,44 +219,11 @@ def _refuse_depth(text: str, name: str, loader: Any) -> None:
                     position=Position(name, mark.line + 1, mark.column + 1),
                     hint="an opening bracket is repeated, or never closed",
                 )
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
-def _first_two(text: str) -> Iterator[yaml.Node]:
-    for count, node in enumerate(yaml.compose_all(text, Loader=_loader())):
-        yield node
-        if count:
-            return
-
-
-def _character_problem(error: yaml.YAMLError, text: str, name: str, lines: tuple[str, ...]) -> Problem:
-    offset = getattr(error, "position", None)
-    if not isinstance(offset, int) or offset < 0:
-        return Problem(code="yaml-syntax", message=f"not valid YAML: {error}", position=Position(name))
-    before = text.encode()[:offset].decode(errors="ignore")  # libyaml counts bytes
-    line = before.count("\n")
-    return Problem(
-        code="yaml-syntax",
-        message=f"YAML does not allow the character U+{ord(text[len(before)]):04X}",
-        position=Position(name, line + 1, len(before) - (before.rfind("\n") + 1) + 1),
-        source=lines[line] if line < len(lines) else "",
-        hint="remove it",
-    )
-
-
-def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ...]) -> Problem:
-    mistake = explain_yaml(error, lines)
-    if mistake is None:
-        return Problem(code="yaml-syntax", message=f"not valid YAML: {error}", position=Position(name))
-    return Problem(
-        code="yaml-syntax",
-        message=f"not valid YAML: {mistake.message}",
-        position=Position(name, mistake.line + 1, mistake.column + 1),
-        source=lines[mistake.line] if mistake.line < len(lines) else "",
-        length=mistake.length,
-        hint=mistake.hint,
-    )
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in str(error):
+            raise
+        # Since 0.2.6, libyaml has a limit too, a higher one. It looks ahead, and so fails before ours is reached.
+        _check_depth(text, name, yaml.SafeLoader)
 
 
 class _Reader:
@@ -255,12 +232,12 @@ class _Reader:
     def __init__(self, file: str, lines: tuple[str, ...]) -> None:
         self.file = file
         self.lines = lines
-        self.places: dict[KeyPath, Place] = {}
         self.problems: list[Problem] = []
         self.nodes = 0
         self.open: set[int] = set()  # nodes being read, to notice an alias inside its own anchor
 
-    def read(self, node: yaml.Node, path: KeyPath, key: yaml.Node | None = None) -> Any:
+    def read(self, node: yaml.Node, key: yaml.Node | None = None) -> tuple[Any, Place]:
+        """Return what a node holds, and its place; `key` is the one that it is the value of."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise fail(
@@ -270,31 +247,32 @@ class _Reader:
                 source=self._line(node),
                 hint="an alias (*name) repeats all that its anchor holds; put shared values into a data file",
             )
-        position = self._position(node)
-        length = self._length(node)
-        if key is None:
-            self.places[path] = Place(position, position, length, length)
-        else:
-            self.places[path] = Place(position, self._position(key), self._length(key), length)
+        content, parts = self._content(node)
+        key = key or node
+        return content, Place(self._position(node), self._position(key), self._length(key), self._length(node), parts)
+
+    def _content(self, node: yaml.Node) -> tuple[Any, Parts]:
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node)
+            return self._scalar(node), _NONE
         if id(node) in self.open:
             self._report(node, "alias-loop", "this anchor contains an alias of itself", "repeat the values instead")
-            return None
+            return None, _NONE
         self.open.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
                 self._check_tag(node, "seq")
-                return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+                items = [self.read(item) for item in node.value]
+                return [content for content, _ in items], dict(enumerate(place for _, place in items))
             self._check_tag(node, "map")
-            return self._mapping(node, path)
+            return self._mapping(node)
         finally:
             self.open.discard(id(node))
 
-    def _mapping(self, node: yaml.Node, path: KeyPath) -> dict[str, Any]:
+    def _mapping(self, node: yaml.Node) -> tuple[dict[str, Any], dict[str | int, Place]]:
         content: dict[str, Any] = {}
-        first: dict[str, yaml.Node] = {}
+        parts: dict[str | int, Place] = {}
         merged: list[tuple[yaml.Node, yaml.Node]] = []
+        first: dict[str, yaml.Node] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node)
             if key is None:
@@ -302,44 +280,22 @@ class _Reader:
             if key == "<<" and key_node.tag == "tag:yaml.org,2002:merge":
                 values = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 merged += [(key_node, value) for value in values]
-                continue
-            if key in first:
-                line = first[key].start_mark.line + 1
-                self._report(
-                    key_node,
-                    "duplicate-key",
-                    f'key "{key}" is written twice; the first is on line {line}',
-                    "keep one of them: YAML would silently take the last",
-                )
-                continue
-            first[key] = key_node
-            content[key] = self.read(value_node, (*path, key), key_node)
-        for arrow, extra in merged:
+            elif key in first:
+                message = f'key "{key}" is written twice; the first is on line {first[key].start_mark.line + 1}'
+                self._report(key_node, "duplicate-key", message, "keep one of them: YAML would silently take the last")
+            else:
+                first[key] = key_node
+                content[key], parts[key] = self.read(value_node, key_node)
+        for arrow, extra in merged:  # https://yaml.org/type/merge.html
             if not isinstance(extra, yaml.MappingNode):
                 self._report(arrow, "yaml-syntax", "`<<` merges mappings, and this is none", "name an anchored mapping")
                 break
             if id(extra) in self.open:
                 self._report(extra, "alias-loop", "this mapping merges itself", "repeat the values instead")
-            else:
-                self._merge(extra, path, content)
-        return content
-
-    def _merge(self, node: yaml.Node, path: KeyPath, content: dict[str, Any]) -> None:
-        """Add what the mapping's own keys do not have yet (https://yaml.org/type/merge.html)."""
-        kept = {key: self.places[key] for key in _places_below(self.places, path, content)}
-        mine = self.places.get(path)
-        self.open.add(id(node))
-        try:
-            extra = self._mapping(node, path)
-        finally:
-            self.open.discard(id(node))
-        self.places.update(kept)
-        if mine:
-            self.places[path] = mine
-        own = dict(content)
-        content.clear()
-        content.update(extra)  # what is merged comes first, as in PyYAML
-        content.update(own)
+                continue
+            inherited, places = self._content(extra)
+            content, parts = {**inherited, **content}, {**places, **parts}  # what is merged comes first, as in PyYAML
+        return content, parts
 
     def _key(self, node: yaml.Node) -> str | None:
         if not isinstance(node, yaml.ScalarNode):
@@ -418,19 +374,6 @@ def normalized(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
-def _places_below(places: Mapping[KeyPath, Place], path: KeyPath, content: Mapping[Any, Any]) -> Iterator[KeyPath]:
-    """Yield the paths at and below the keys of `content`."""
-    stack: list[tuple[KeyPath, Any]] = [((*path, key), value) for key, value in content.items()]
-    while stack:
-        here, value = stack.pop()
-        if here in places:
-            yield here
-        if isinstance(value, dict):
-            stack += [((*here, key), item) for key, item in value.items()]
-        elif isinstance(value, list):
-            stack += [((*here, index), item) for index, item in enumerate(value)]
-
-
 def _shown_tag(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
@@ -472,52 +415,29 @@ def include(base: Source, over: Source, added: Collection[str] = ()) -> Source:
 
     Everything else is replaced.
     """
-    places = dict(base.places)
-
-    def lay(below: Any, above: Any, path: KeyPath) -> Any:
-        if isinstance(below, dict) and isinstance(above, dict):
-            merged = dict(below)
-            for key, value in above.items():
-                here = (*path, key)
-                if not path and key in added and isinstance(below.get(key), list) and isinstance(value, list):
-                    merged[key] = [*below[key], *value]
-                    for index, item in enumerate(value):
-                        for old in _places_below(over.places, here, {index: item}):
-                            places[(*here, len(below[key]) + index, *old[len(here) + 1 :])] = over.places[old]
-                elif key in below:
-                    merged[key] = lay(below[key], value, here)
-                else:
-                    merged[key] = value
-                    _copy_places(over.places, places, here, value)
-                if here in over.places:
-                    places[here] = over.places[here]
-            return merged
-        for old in list(_places_below(places, path[:-1], {path[-1]: below} if path else {})):
-            del places[old]
-        _copy_places(over.places, places, path, above)
-        return above
-
-    content = lay(base.content, over.content, ())
-    places[()] = over.place(())
+    content, places = _laid(base.content, base.places, over.content, over.places, added)
     return Source(over.file, content, places, {**base.lines, **over.lines})
 
 
-def _copy_places(source: Mapping[KeyPath, Place], into: dict[KeyPath, Place], path: KeyPath, value: Any) -> None:
-    wanted = _places_below(source, path[:-1], {path[-1]: value}) if path else iter(source)
-    into.update({key: source[key] for key in wanted})
+def _laid(below: Any, below_place: Place, above: Any, place: Place, added: Collection[str] = ()) -> tuple[Any, Place]:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above, place
+    content, parts = dict(below), dict(below_place.parts)
+    for key, value in above.items():
+        here = place.parts[key]
+        if key in added and isinstance(below.get(key), list) and isinstance(value, list):
+            content[key] = [*below[key], *value]
+            parts[key] = replace(here, parts=dict(enumerate((*parts[key].parts.values(), *here.parts.values()))))
+        elif key in below:
+            content[key], parts[key] = _laid(below[key], parts[key], value, here)
+        else:
+            content[key], parts[key] = value, here
+    return content, replace(place, parts=parts)
 
 
 def check_mapping(source: Source) -> None:
     """Raise `BakegenError` unless the file holds a mapping."""
     if not isinstance(source.content, dict):
         kind = "a list" if isinstance(source.content, list) else "a single value"
-        raise BakegenError(
-            [
-                source.problem(
-                    "wrong-type",
-                    f"expected a mapping (`key: value` lines), found {kind}",
-                    (),
-                    hint="a manifest starts with `image: NAME`",
-                )
-            ]
-        )
+        message = f"expected a mapping (`key: value` lines), found {kind}"
+        raise source.failure("wrong-type", message, (), hint="a manifest starts with `image: NAME`")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import yaml
 
@@ -25,11 +26,10 @@ class Mistake:
     length: int = 1
 
 
-def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake | None:
-    """Return what is wrong, None if the exception does not say where."""
-    end, start = error.problem_mark or error.context_mark, error.context_mark or error.problem_mark
-    if end is None or start is None:
-        return None
+def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake:
+    """Return what is wrong."""
+    end: Any = error.problem_mark
+    start: Any = error.context_mark or end
     problem = str(error.problem)
     line = lines[end.line] if end.line < len(lines) else ""
     if odd := _odd_character(lines, end.line):

@@ -126,7 +126,7 @@ def _lines(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iter
         return str(manifest.source.place(path).key)
 
     def said(path: KeyPath) -> str:  # a default was said nowhere
-        return place(path) if path in manifest.source.places else ""
+        return place(path) if manifest.source.holds(path) else ""
 
     yield Line("image", target.image, place(("image",)))
     yield Line("release", target.release, place(release.path))
