@@ -51,7 +51,7 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Tell what even the quiet must know."""
-    typer.echo(_visible(text), err=True)
+    typer.echo(visible(text), err=True)
 
 
 def show_problems(problems: Sequence[Problem]) -> None:
@@ -70,7 +70,7 @@ def show_problems(problems: Sequence[Problem]) -> None:
 def print_lines(lines: Iterable[str], colours: Colours = _NONE) -> None:
     """Print a result as lines; raises `BakegenError` if they cannot be written."""
     if sys.stdout and sys.stdout.isatty():
-        lines = (_coloured(_visible(line), colours, sys.stdout) for line in lines)
+        lines = (_coloured(visible(line), colours, sys.stdout) for line in lines)
     _print("".join(f"{line}\n" for line in lines))
 
 
@@ -114,7 +114,8 @@ def _show_line(text: str) -> None:
         sys.stderr.flush()
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """Return text of several lines with every character spelt out that is not seen, as `printable` does with one."""
     return "\n".join(map(printable, text.split("\n")))
 
 

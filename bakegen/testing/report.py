@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from bakegen.console import visible
 from bakegen.testing.results import CheckFailure, CheckResult
 
 _COLUMNS = ("target", "platform", "check", "result", "seconds")
@@ -50,24 +51,27 @@ def failure_blocks(results: Sequence[CheckResult]) -> Iterator[list[str]]:
 
 
 def junit(results: Sequence[CheckResult]) -> bytes:
-    """Return the results as JUnit XML: a suite for each target, a case for each check on each platform."""
+    """Return the results as JUnit XML: a suite for each target, a case for each check on each platform.
+
+    What cannot be seen is spelt out: XML 1.0 has no way to write most of it (https://www.w3.org/TR/xml/#charsets).
+    """
     suites: dict[str, list[CheckResult]] = {}
     for result in results:
         suites.setdefault(result.target, []).append(result)
     several = _several_images(results)
     root = ET.Element("testsuites", {"name": "bakegen", **_sums(results)})
     for target, cases in suites.items():
-        suite = ET.SubElement(root, "testsuite", {"name": _valid(target), **_sums(cases)})
+        suite = ET.SubElement(root, "testsuite", {"name": visible(target), **_sums(cases)})
         for case in cases:
             attributes = {
-                "name": _valid(_name(case, several)),
-                "classname": _valid(target),
+                "name": visible(_name(case, several)),
+                "classname": visible(target),
                 "time": f"{case.seconds:.3f}",
             }
             element = ET.SubElement(suite, "testcase", attributes)
             for failure in case.failures:
-                attributes = {"message": _valid(failure.lines[0]), "type": _valid(case.check)}
-                ET.SubElement(element, "failure", attributes).text = _valid("\n".join(_failure_lines(failure)))
+                attributes = {"message": visible(failure.lines[0]), "type": visible(case.check)}
+                ET.SubElement(element, "failure", attributes).text = visible("\n".join(_failure_lines(failure)))
     ET.indent(root)
     body: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return body + b"\n"
@@ -98,8 +102,3 @@ def _sums(results: Sequence[CheckResult]) -> dict[str, str]:
     failed = sum(bool(result.failures) for result in results)
     seconds = sum(result.seconds for result in results)
     return {"tests": str(len(results)), "failures": str(failed), "errors": "0", "time": f"{seconds:.3f}"}
-
-
-def _valid(text: str) -> str:
-    """Return text without what XML 1.0 has no way to write (https://www.w3.org/TR/xml/#charsets)."""
-    return "".join(c if c in "\t\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
