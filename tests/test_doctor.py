@@ -26,7 +26,7 @@ from test_console import on_terminal
 
 from bakegen.commands.doctor import table_of
 from bakegen.docker.buildx import Buildx
-from bakegen.docker.inspect import Builder, Node, builds_how, choose_nodes, needed_nodes, read_builder
+from bakegen.docker.inspect import InspectedBuilder, InspectedNode, builds_how, choose_nodes, needed_nodes, read_builder
 from bakegen.docker.process import Reply, asking
 from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, ProjectFacts, Unanswered
 from bakegen.doctor.finding import Finding
@@ -49,7 +49,7 @@ BINFMT = "docker run --privileged --rm tonistiigi/binfmt --install"
 # --- builders ---
 
 
-def recorded(name: str) -> Builder:
+def recorded(name: str) -> InspectedBuilder:
     return read_builder((RECORDED / f"{name}.txt").read_text())
 
 
@@ -71,7 +71,7 @@ def test_other_builders_are_read() -> None:
     assert broken.complaint.startswith("Cannot connect to the Docker daemon at unix:///nowhere/docker.sock.")
     farm = recorded("lost-node")
     assert farm.driver == "docker-container"
-    assert farm.nodes[0] == Node(
+    assert farm.nodes[0] == InspectedNode(
         name="farm0",
         endpoint="unix:///var/run/docker.sock",
         status="inactive",
@@ -82,7 +82,7 @@ def test_other_builders_are_read() -> None:
     assert [node.endpoint for node in recorded("remote").nodes] == ["tcp://far.example.com:1234"]
 
 
-def honest(name: str, **given: Sequence[str]) -> Builder:
+def honest(name: str, **given: Sequence[str]) -> InspectedBuilder:
     """A recorded builder with what its nodes offer; `given` are the platforms that its settings give them."""
     builder = recorded(name)
     nodes = (
@@ -92,8 +92,10 @@ def honest(name: str, **given: Sequence[str]) -> Builder:
     return replace(builder, nodes=tuple(nodes))
 
 
-def node(name: str, *platforms: str, own: str = "", given: Sequence[str] = (), status: str = "running") -> Node:
-    return Node(name=name, endpoint=name, status=status, platforms=platforms, claimed=tuple(given), own=own)
+def node(
+    name: str, *platforms: str, own: str = "", given: Sequence[str] = (), status: str = "running"
+) -> InspectedNode:
+    return InspectedNode(name=name, endpoint=name, status=status, platforms=platforms, claimed=tuple(given), own=own)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_the_node_is_the_one_that_buildx_takes() -> None:
     given = node("given", given=["linux/arm64"])
     arm = node("arm", "linux/arm/v7", "linux/arm/v6")
 
-    def chosen(platforms: str, *nodes: Node) -> list[str]:
+    def chosen(platforms: str, *nodes: InspectedNode) -> list[str]:
         return [found.name if found else "" for found in choose_nodes(nodes, platforms.split()).values()]
 
     assert chosen("linux/arm64", first, given) == ["given"]
@@ -144,7 +146,7 @@ DOCKER = DockerFacts(
     version="28.5.2", plugins={"buildx": "0.29.1"}, address="unix:///var/run/docker.sock", engine=ENGINE
 )
 PROJECT = ProjectFacts(manifests=1, targets=3, buildx=(0, 13), readmes=False)
-LOCAL = Builder(
+LOCAL = InspectedBuilder(
     name="default",
     driver="docker",
     nodes=(replace(node("default", *AMD64, "linux/arm64", own="linux/amd64"), endpoint="default"),),
@@ -163,7 +165,7 @@ WELL = Facts(
 )
 
 
-def on(builder: Builder | Unanswered | None, **more: Any) -> tuple[BuilderUse, ...]:
+def on(builder: InspectedBuilder | Unanswered | None, **more: Any) -> tuple[BuilderUse, ...]:
     """One builder, of which that is known."""
     return (replace(USE, builder=builder, **more),)
 
@@ -214,7 +216,7 @@ SOME_FACTS = {
     "silent engine": without_engine("no answer within 25 seconds", plugins=None, address=""),
     "no buildx": replace(WELL, buildx=None, uses=on(None)),
     "no builder": replace(WELL, uses=on(Unanswered('no builder "x" found'))),
-    "odd builder": replace(WELL, uses=on(Builder(name="x", driver="docker-container"))),
+    "odd builder": replace(WELL, uses=on(InspectedBuilder(name="x", driver="docker-container"))),
     "no emulation": replace(WELL, uses=on(honest("without-qemu"))),
     "farm": replace(WELL, uses=on(honest("lost-node", **FARM))),
     "remote": replace(WELL, uses=on(honest("remote"))),
@@ -294,8 +296,8 @@ def test_buildx_is_held_against_what_the_manifests_need(
     assert finding(replace(facts, project=None), "buildx").state == ("ok" if version >= (0, 13) else "error")
 
 
-def with_builder(driver: str, *nodes: Node, platforms: Sequence[str] = ("linux/arm64",), **more: Any) -> Facts:
-    builder = Builder(name="b", driver=driver, nodes=nodes)
+def with_builder(driver: str, *nodes: InspectedNode, platforms: Sequence[str] = ("linux/arm64",), **more: Any) -> Facts:
+    builder = InspectedBuilder(name="b", driver=driver, nodes=nodes)
     return replace(WELL, uses=on(builder, platforms=tuple(platforms)), **more)
 
 

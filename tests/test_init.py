@@ -27,7 +27,7 @@ import bakegen
 from bakegen.docker.buildx import Buildx
 from bakegen.errors import BakegenError, MisuseError
 from bakegen.starter.family import write_family
-from bakegen.starter.releases import Release, parse_releases
+from bakegen.starter.releases import NewRelease, parse_releases
 
 DOCUMENTED = "runtime,cudnn(gpu_supported),devel"
 
@@ -46,7 +46,7 @@ DOCUMENTED = "runtime,cudnn(gpu_supported),devel"
     ],
 )
 def test_releases_are_read_in_order(text: str, releases: Sequence[tuple[str, tuple[str, ...]]]) -> None:
-    assert parse_releases(text) == tuple(Release(name, needs) for name, needs in releases)
+    assert parse_releases(text) == tuple(NewRelease(name, needs) for name, needs in releases)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from typing import Literal
 
 from bakegen.docker.buildx import Buildx
 from bakegen.docker.endpoints import is_silent
-from bakegen.docker.instances import read_instance
+from bakegen.docker.instances import read_instance, write_instance
 from bakegen.docker.local_state import BegunBuild
-from bakegen.docker.process import Asker, asking
+from bakegen.docker.process import Reply, asking
 
 FIRST_WITH_HISTORY = (0, 23)  # the buildx that first lists it with filters
 _LISTED = 50  # records of a node that buildx lists, the latest ones (recordsLimit in its commands/history/utils.go)
@@ -36,6 +36,7 @@ _STATUS: Mapping[str, Status] = {"Completed": "completed", "Error": "failed", "R
 
 Key = tuple[str, str]  # node, reference
 Status = Literal["completed", "failed", "canceled", "running"]
+Records = dict[Key, "BuildRecord"]
 Page = Callable[[Sequence[str]], list[tuple[Key, "BuildRecord"]]]
 
 
@@ -69,71 +70,65 @@ def read_history(buildx: Buildx, builds: Collection[BegunBuild], folder: Path, *
     wanted = {(node, build.reference) for build in builds for node in build.nodes}
     if not wanted or buildx.version < FIRST_WITH_HISTORY:
         return History({})
-    parts = _parts(next(iter(builds)).builder, wanted, folder, each=failed)
+    builder = next(iter(builds)).builder
+    command = [*buildx.command, "history", "ls", "--builder", builder, "--format", "json"]
     with asking(_PATIENCE) as asker:
-        asked = [(part, asker.begin(partial(_read, asker, buildx, part))) for part in parts]
-        found = [(part, future.result()) for part, future in asked]
+        asked = [
+            (group, asker.begin(partial(_read, partial(asker, environment=group.environment), command, group)))
+            for group in _groups(builder, wanted, folder, each=failed)
+        ]
+        found = [(group, future.result()) for group, future in asked]
     return History(
         {key: record for _, records in found for key, record in (records or {}).items()},
-        frozenset(node for part, records in found if records is not None for node, _ in part.wanted),
-        tuple(name for part, records in found if records is None for name in part.names),
+        frozenset(node for group, records in found if records is not None for node, _ in group.wanted),
+        tuple(name for group, records in found if records is None for name in group.names),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Nodes that are asked at once, as a builder in some configuration of buildx: what people call them, and for what."""
+class _NodeGroup:
+    """Nodes that are asked at once: what people call them, where they listen, how buildx finds them, and for what."""
 
-    builder: str
-    environment: Mapping[str, str]
     names: Sequence[str]
     endpoints: Sequence[str]
+    environment: Mapping[str, str]
     wanted: set[Key]
 
 
-def _parts(builder: str, wanted: set[Key], folder: Path, *, each: bool) -> list[_Part]:
+def _groups(builder: str, wanted: set[Key], folder: Path, *, each: bool) -> list[_NodeGroup]:
     used = {node for node, _ in wanted}
     instance = read_instance(builder)
     nodes = [node for node in instance.nodes if node["Name"] in used] if instance else []
     if not instance or len(nodes) < len(used):  # an engine, or the pods of a cluster
-        return [_Part(builder, {}, [builder], [], wanted)]
-    parts = []
-    for number, together in enumerate([[node] for node in nodes] if each else [nodes]):
-        file = folder / str(number) / "instances" / builder
-        file.parent.mkdir(parents=True)
-        content = json.dumps({"Name": builder, "Driver": instance.driver, "Nodes": together})
-        file.write_text(content, encoding="utf-8")
-        parts.append(
-            _Part(
-                builder,
-                {"BUILDX_CONFIG": str(folder / str(number))},
-                [f"{node['Name']} at {node['Endpoint']}" for node in together],
-                [node["Endpoint"] for node in together],
-                {key for key in wanted if key[0] in {node["Name"] for node in together}},
-            )
+        return [_NodeGroup([builder], [], os.environ, wanted)]
+    return [
+        _NodeGroup(
+            [f"{node['Name']} at {node['Endpoint']}" for node in together],
+            [node["Endpoint"] for node in together],
+            write_instance(folder / str(number), replace(instance, nodes=tuple(together))),
+            {key for key in wanted if key[0] in {node["Name"] for node in together}},
         )
-    return parts
+        for number, together in enumerate([[node] for node in nodes] if each else [nodes])
+    ]
 
 
 class _SilentError(Exception):
     """A builder does not list its history."""
 
 
-def _read(asker: Asker, buildx: Buildx, part: _Part) -> dict[Key, BuildRecord] | None:
+def _read(run: Callable[[Sequence[str]], Reply], command: Sequence[str], group: _NodeGroup) -> Records | None:
     """Return the records that are wanted, as far as the nodes have them; None if they do not answer."""
-    command = [*buildx.command, "history", "ls", "--builder", part.builder, "--format", "json"]
 
     def page(filters: Sequence[str]) -> list[tuple[Key, BuildRecord]]:
-        options = [f"--filter={one}" for one in filters]
-        reply = asker([*command, *options], environment={**os.environ, **part.environment})
+        reply = run([*command, *(f"--filter={one}" for one in filters)])
         if reply.code != 0:
             raise _SilentError
         return [parse_record(line) for line in reply.out.splitlines()]
 
-    if any(map(is_silent, part.endpoints)):
+    if any(map(is_silent, group.endpoints)):
         return None
     try:
-        found = {key: record for key, record in list_records(page, part.wanted) if key in part.wanted}
+        found = {key: record for key, record in list_records(page, group.wanted) if key in group.wanted}
         # In all that buildx prints, a build that was canceled has failed, too; its filters tell the two apart.
         failed = {key for key, record in found.items() if record.status == "failed"}
         failures = dict(list_records(page, failed, ["status=error"]))

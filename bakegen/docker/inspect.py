@@ -1,6 +1,6 @@
 """A builder as `docker buildx inspect` tells of it, and how it would build for a platform.
 
-In: the text that buildx prints; there is no other form of it in buildx 0.13. Out: a `Builder` with its nodes.
+In: the text that buildx prints; there is no other form of it in buildx 0.13. Out: a `InspectedBuilder` with its nodes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _KIN = {("linux/amd64", "386")}  # what a processor runs beside its own architec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class InspectedNode:
     """One machine of a builder.
 
     `platforms` are those that it says it can build for; `claimed` are those among them that its settings give it, asked
@@ -41,21 +41,21 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Builder:
+class InspectedBuilder:
     """A builder of buildx; `complaint` is what is wrong with it as a whole."""
 
     name: str
     driver: str = ""
     complaint: str = ""
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[InspectedNode, ...] = ()
 
 
-def read_builder(text: str) -> Builder:
+def read_builder(text: str) -> InspectedBuilder:
     """Return the builder that `docker buildx inspect` describes."""
     head, _, rest = text.partition("\nNodes:\n")
     fields = _fields(head)
     parts = re.split(r"^(?=Name:)", rest, flags=re.MULTILINE)
-    return Builder(
+    return InspectedBuilder(
         name=fields.get("Name", ""),
         driver=fields.get("Driver", ""),
         complaint=fields.get("Error", ""),
@@ -63,7 +63,7 @@ def read_builder(text: str) -> Builder:
     )
 
 
-def choose_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> dict[str, Node | None]:
+def choose_nodes(nodes: Sequence[InspectedNode], platforms: Iterable[str]) -> dict[str, InspectedNode | None]:
     """Return the node that builds for each platform, None if none has it.
 
     As buildx chooses (build/driver.go): who was given a platform goes first only if each of them was given to some node.
@@ -73,18 +73,18 @@ def choose_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> dict[str, N
     return given if None not in given.values() else {name: _first(nodes, name) for name in given}
 
 
-def needed_nodes(nodes: Sequence[Node], platforms: Iterable[str]) -> list[Node]:
+def needed_nodes(nodes: Sequence[InspectedNode], platforms: Iterable[str]) -> list[InspectedNode]:
     """Return the nodes without which bake cannot build for platforms: if one was given to none, buildx asks all nodes."""
     given = _given(nodes, platforms)
     return [node for node in nodes if None in given.values() or node in given.values()]
 
 
-def offers(node: Node, platform: str) -> bool:
+def offers(node: InspectedNode, platform: str) -> bool:
     """Return whether a node says that it builds for a platform."""
     return _covers(node.platforms, platform)
 
 
-def builds_how(node: Node, platform: str) -> BuildsHow:
+def builds_how(node: InspectedNode, platform: str) -> BuildsHow:
     """Return how a node builds for a platform. An arm64 processor may or may not run 32-bit programs itself."""
     if not node.own:
         return "unknown"
@@ -94,11 +94,11 @@ def builds_how(node: Node, platform: str) -> BuildsHow:
     return "unknown" if (own.arch, wanted.arch) == ("arm64", "arm") else "emulated"
 
 
-def _given(nodes: Sequence[Node], platforms: Iterable[str]) -> dict[str, Node | None]:
+def _given(nodes: Sequence[InspectedNode], platforms: Iterable[str]) -> dict[str, InspectedNode | None]:
     return {name: next((node for node in nodes if name in node.claimed), None) for name in platforms}
 
 
-def _first(nodes: Sequence[Node], platform: str) -> Node | None:
+def _first(nodes: Sequence[InspectedNode], platform: str) -> InspectedNode | None:
     exact = (node for node in nodes if platform in (*node.claimed, *node.platforms))
     covering = (node for node in nodes if _covers((*node.claimed, *node.platforms), platform))
     return next(exact, next(covering, None))
@@ -114,9 +114,9 @@ def _fields(text: str) -> Mapping[str, str]:
     return {name: value.strip() for name, value in _FIELD.findall(text)}
 
 
-def _node(fields: Mapping[str, str]) -> Node:
+def _node(fields: Mapping[str, str]) -> InspectedNode:
     listed = [word for word in fields.get("Platforms", "").split(", ") if word]
-    return Node(
+    return InspectedNode(
         name=fields.get("Name", ""),
         endpoint=fields.get("Endpoint", ""),
         status=fields.get("Status", ""),

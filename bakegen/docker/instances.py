@@ -1,6 +1,6 @@
 """The builders that buildx keeps on this machine.
 
-In: the environment. Out: plain data. Only read; what makes and changes it is `docker buildx`.
+In: the environment. Out: plain data. Only read, and copied to scratch folders; what changes it is `docker buildx`.
 
 A builder is a file of JSON, the same since the first buildx that we know. `docker buildx ls` would tell the same, but
 asks every node of every builder first, and waits for those that do not answer.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,15 @@ def read_instance(name: str) -> Instance | None:
             position=Position(str(file)),
             hint="remove the file",
         ) from error
+
+
+def write_instance(folder: Path, instance: Instance) -> Mapping[str, str]:
+    """Keep a builder in a folder; return the environment in which buildx knows it, and no other."""
+    file = folder / "instances" / instance.name
+    file.parent.mkdir(parents=True)
+    content = {"Name": instance.name, "Driver": instance.driver, "Nodes": instance.nodes}
+    file.write_text(json.dumps(content), encoding="utf-8")
+    return {**os.environ, "BUILDX_CONFIG": str(folder)}
 
 
 def buildx_folder() -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from bakegen.docker.inspect import Builder, Node, builds_how, choose_nodes, needed_nodes, offers
+from bakegen.docker.inspect import InspectedBuilder, InspectedNode, builds_how, choose_nodes, needed_nodes, offers
 from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, Unanswered
 from bakegen.doctor.finding import Finding, unknown
 from bakegen.spec.platforms import Platform
@@ -55,7 +55,7 @@ def judge_builder(facts: Facts, use: BuilderUse, engine: Finding, buildx: Findin
     return Finding(check, "ok", f"{title}, which starts with the first build" if asleep else title)
 
 
-def _takes_one_platform(facts: Facts, use: BuilderUse, builder: Builder) -> bool:
+def _takes_one_platform(facts: Facts, use: BuilderUse, builder: InspectedBuilder) -> bool:
     """Whether buildx would refuse a target that is for several platforms, as the manifests have one."""
     engine = facts.docker.engine if isinstance(facts.docker, DockerFacts) else None
     return use.several and builder.driver == "docker" and isinstance(engine, EngineFacts) and not engine.several
@@ -72,7 +72,7 @@ def judge_platforms(facts: Facts, use: BuilderUse, cause: Finding) -> Iterator[F
     """Yield the finding for each platform of a builder, given the one for the builder."""
     on = "" if len(facts.uses) == 1 else f" on {use.name or '(current)'}"
     builder = use.builder
-    if not isinstance(builder, Builder) or all(_is_lost(builder, node) for node in builder.nodes):
+    if not isinstance(builder, InspectedBuilder) or all(_is_lost(builder, node) for node in builder.nodes):
         yield from (unknown(f"platform {name}{on}", cause) for name in use.platforms)
         return
     chosen = choose_nodes(builder.nodes, use.platforms)
@@ -93,12 +93,12 @@ def judge_platforms(facts: Facts, use: BuilderUse, cause: Finding) -> Iterator[F
         yield replace(found, check=f"platform {name}{on}")
 
 
-def _is_lost(builder: Builder, node: Node) -> bool:
+def _is_lost(builder: InspectedBuilder, node: InspectedNode) -> bool:
     """Whether no build can start a node. Of a remote one, all that buildx says is that it is not running."""
     return bool(node.complaint) or (builder.driver == "remote" and not node.runs)
 
 
-def _absent(builder: Builder, node: Node, name: str, absent: Sequence[str]) -> Finding:
+def _absent(builder: InspectedBuilder, node: InspectedNode, name: str, absent: Sequence[str]) -> Finding:
     """Return the finding for a platform that no node offers; buildx would have `node` build it all the same."""
     if not _can_be_emulated(node, name):
         create = "--use" if builder.driver == "docker" else f"--append --name {builder.name}"
@@ -112,13 +112,13 @@ def _absent(builder: Builder, node: Node, name: str, absent: Sequence[str]) -> F
     return Finding("", "warning", f"not offered by {node.name}, unless its BuildKit brings an emulator", fix)
 
 
-def _can_be_emulated(node: Node, name: str) -> bool:
+def _can_be_emulated(node: InspectedNode, name: str) -> bool:
     platform = Platform(name)
     own = Platform(node.own).arch if node.own else ""
     return platform.os == "linux" and platform.arch in _EMULATED and platform.arch != own
 
 
-def _install_emulators(builder: Builder, node: Node, archs: str) -> str:
+def _install_emulators(builder: InspectedBuilder, node: InspectedNode, archs: str) -> str:
     """Return the command that installs emulators where a node runs."""
     command = f"run --privileged --rm tonistiigi/binfmt --install {archs}"
     endpoint = urlsplit(node.endpoint)

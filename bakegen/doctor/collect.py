@@ -24,8 +24,8 @@ from typing import Any, TypeVar
 from bakegen.build.builders import choose_builder, require_as_declared
 from bakegen.docker.buildx import Buildx, find_buildx, require_docker
 from bakegen.docker.config import read_docker_config
-from bakegen.docker.inspect import Builder, Node, read_builder
-from bakegen.docker.instances import Instance, Record, read_instance
+from bakegen.docker.inspect import InspectedBuilder, InspectedNode, read_builder
+from bakegen.docker.instances import Instance, Record, read_instance, write_instance
 from bakegen.docker.process import Asker, Reply
 from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, ProjectFacts, Unanswered
 from bakegen.errors import BakegenError, fail
@@ -197,18 +197,15 @@ def _given(node: Record) -> tuple[str, ...]:
     return tuple(platform_of(one["os"], one["architecture"], one.get("variant", "")) for one in platforms)
 
 
-def _without_settings(ask: Asker, buildx: Buildx, instance: Instance) -> Builder:
+def _without_settings(ask: Asker, buildx: Buildx, instance: Instance) -> InspectedBuilder:
     """Return what buildx tells of a builder whose settings give no platforms: it lists those as if nodes offered them."""
     with tempfile.TemporaryDirectory(prefix="bakegen-") as folder:
-        nodes = [{**node, "Platforms": None} for node in instance.nodes]
-        file = Path(folder, "instances", instance.name)
-        file.parent.mkdir()
-        file.write_text(json.dumps({"Name": instance.name, "Driver": instance.driver, "Nodes": nodes}))
-        environment = {**os.environ, "BUILDX_CONFIG": folder}
+        nodes = tuple({**node, "Platforms": None} for node in instance.nodes)
+        environment = write_instance(Path(folder), replace(instance, nodes=nodes))
         return read_builder(ask([*buildx.command, "inspect", instance.name], environment=environment).out)
 
 
-def _own_platform(ask: Asker, builder: Builder, node: Node) -> str:
+def _own_platform(ask: Asker, builder: InspectedBuilder, node: InspectedNode) -> str:
     """Return the platform of the engine that a node is, or runs on; empty if it does not tell."""
     if not node.runs or builder.driver not in _ON_ENGINES:
         return ""

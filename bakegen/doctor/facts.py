@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bakegen.docker.buildx import Buildx
-from bakegen.docker.inspect import Builder
+from bakegen.docker.inspect import InspectedBuilder
 from bakegen.output.compare import Changes
 from bakegen.registries.authenticate import RegistryState
 
@@ -60,7 +60,7 @@ class BuilderUse:
     mismatch: str = ""
     platforms: tuple[str, ...] = ()
     several: bool = False
-    builder: Builder | Unanswered | None = None
+    builder: InspectedBuilder | Unanswered | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

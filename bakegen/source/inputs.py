@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from bakegen.errors import BakegenError, Code, Position, fail
-from bakegen.source.open_folder import NotAFileError, OpenFolder, TooLargeError
+from bakegen.source.open_folder import FileTooLargeError, NotAFileError, OpenFolder
 
 MEBIBYTE = 1024 * 1024
 MOST = 4 * MEBIBYTE  # of a manifest or template: 120,000 lines; more is a mistake, and reading it would take seconds
@@ -60,7 +60,7 @@ def read_input(root: Path, path: str, most: int = MOST) -> tuple[bytes, bool]:
     try:
         with OpenFolder.at(root) as folder:
             return folder.read(real, most)
-    except TooLargeError as error:
+    except FileTooLargeError as error:
         raise InputError(
             "too-large", f"is larger than {most // MEBIBYTE} MiB", "split it into several files"
         ) from error

@@ -120,7 +120,7 @@ class OpenFolder:
     def read(self, path: str, most: int) -> tuple[bytes, bool]:
         """Return the content of a regular file and whether its owner may execute it.
 
-        Raises `NotAFileError` if it is a pipe or a device, and `TooLargeError`, before reading, if it has more than
+        Raises `NotAFileError` if it is a pipe or a device, and `FileTooLargeError`, before reading, if it has more than
         `most` bytes.
         """
         folder, _, name = path.rpartition("/")
@@ -132,12 +132,12 @@ class OpenFolder:
             if not stat.S_ISREG(found.st_mode):
                 raise NotAFileError
             if found.st_size > most:
-                raise TooLargeError(errno.EFBIG, os.strerror(errno.EFBIG))
+                raise FileTooLargeError(errno.EFBIG, os.strerror(errno.EFBIG))
             content = os.read(handle, found.st_size + 1)
             while part := os.read(handle, _CHUNK):  # it has grown, or a signal came between
                 content += part
                 if len(content) > most:
-                    raise TooLargeError(errno.EFBIG, os.strerror(errno.EFBIG))
+                    raise FileTooLargeError(errno.EFBIG, os.strerror(errno.EFBIG))
             return content, bool(found.st_mode & stat.S_IXUSR)
         finally:
             os.close(handle)
@@ -198,5 +198,5 @@ class NotAFileError(OSError):
     """What should be a regular file is a pipe or a device."""
 
 
-class TooLargeError(OSError):
+class FileTooLargeError(OSError):
     """A file has more bytes than it may have."""

@@ -24,7 +24,7 @@ from bakegen.source.open_folder import OpenFolder
 from bakegen.source.paths import MANIFESTS, TEMPLATES, folders_of
 from bakegen.source.resources import resource, schema_of
 from bakegen.spec.references import is_repository
-from bakegen.starter.releases import BASE, Release
+from bakegen.starter.releases import BASE, NewRelease
 
 NOWHERE = "registry.invalid"  # RFC 2606 keeps this top-level domain from ever existing
 SCHEMA = "manifest.schema.json"
@@ -44,7 +44,7 @@ def check_names(image: str, registry: str | None) -> None:
         raise MisuseError(f'--registry: "{printable(registry)}" cannot stand before /{image}; it is like ghcr.io/acme')
 
 
-def first_files(image: str, releases: Collection[Release], registry: str | None) -> dict[str, str]:
+def first_files(image: str, releases: Collection[NewRelease], registry: str | None) -> dict[str, str]:
     """Return the manifest and the templates; without releases, those of a single image."""
     made = Environment(  # noqa: S701 - no HTML; other brackets than those of what is written
         loader=FileSystemLoader(_STARTER),

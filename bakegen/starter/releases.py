@@ -1,6 +1,6 @@
 """The releases of a new family, as a command line names them: `runtime, cudnn(gpu), devel`.
 
-In: the text. Out: `Release`s in its order; what cannot be read is misuse, with the place underlined.
+In: the text. Out: `NewRelease`s in its order; what cannot be read is misuse, with the place underlined.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PROPERTY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class NewRelease:
     """A release, and the properties of an axis value that it depends on."""
 
     name: str
@@ -33,11 +33,11 @@ class _Token:
     at: int
 
 
-def parse_releases(text: str) -> tuple[Release, ...]:
+def parse_releases(text: str) -> tuple[NewRelease, ...]:
     """Return the releases that `text` names; raises `MisuseError`.
 
     >>> parse_releases("runtime, cudnn(gpu)")
-    (Release(name='runtime', needs=()), Release(name='cudnn', needs=('gpu',)))
+    (NewRelease(name='runtime', needs=()), NewRelease(name='cudnn', needs=('gpu',)))
     """
     return _Parser(text).releases()
 
@@ -49,8 +49,8 @@ class _Parser:
         self.text = text
         self.tokens = [_Token(found[1], found.start(1)) for found in _TOKEN.finditer(text)]
 
-    def releases(self) -> tuple[Release, ...]:
-        found: list[Release] = []
+    def releases(self) -> tuple[NewRelease, ...]:
+        found: list[NewRelease] = []
         while True:
             token = self._name("a release")
             if not _RELEASE.match(token.text):
@@ -64,7 +64,7 @@ class _Parser:
             needs = self._needs() if self._next().text == "(" else ()
             if token.text == BASE and needs:
                 raise self._mistake(token, f"`{BASE}` is what the others are built on: it cannot depend on anything")
-            found.append(Release(token.text, needs))
+            found.append(NewRelease(token.text, needs))
             end = self.tokens.pop(0)
             if not end.text:
                 break
