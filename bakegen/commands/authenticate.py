@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bakegen.commands.options import Images, TextFormat
+from bakegen.commands.selection import project_in
 from bakegen.console import print_json, print_lines, progress, say
 
 if TYPE_CHECKING:
@@ -27,15 +28,14 @@ def authenticate(
     variables, or they are those of the kind of registry, such as QUAY_USER and QUAY_PASSWORD. Docker gets the password on
     its standard input. With BAKEGEN_REGISTRY, only that registry counts.
     """
-    from bakegen.project import load_project
     from bakegen.registries.authenticate import check_all, log_in_to_all, stop_if_any
     from bakegen.registries.destinations import find_destinations
     from bakegen.registries.env_file import read_environment
-    from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
-    root = find_root(context.obj)
-    found = find_destinations(load_project(root).graph, os.environ, images or (), registry)
+    project = project_in(context)
+    root = project.root
+    found = find_destinations(project.graph, os.environ, images or (), registry)
     with progress(len(found)) as done:
         states = check_all(found, done) if check else log_in_to_all(found, read_environment(root), root, done)
     rows = [_row(state) for state in states]

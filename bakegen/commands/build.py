@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from bakegen.commands.options import Command, Selectors, TextFormat, output_file
-from bakegen.commands.selection import selectors_in
+from bakegen.commands.selection import project_in, selected_in
 from bakegen.console import is_quiet, print_json, print_lines, say, warn, width_of
 
 if TYPE_CHECKING:
@@ -60,24 +60,18 @@ def build(
     An axis can be an option too: --releases cudnn --python-version 3.9. Arguments after -- go to bake.
     """
     from bakegen.build.builders import choose_builder, require_as_declared
-    from bakegen.build.plan import BuildOptions, choices, plan_build
+    from bakegen.build.plan import BuildOptions, plan_build
     from bakegen.build.run import run_build
     from bakegen.docker.buildx import ask_builder, ask_version, require_buildx, told_buildx
     from bakegen.docker.process import asking
-    from bakegen.project import load_project
-    from bakegen.source.paths import find_root
 
     if push and load:
         context.fail("--push and --load exclude each other")
     kept = output_file(context, metadata_file)
     with asking() as asker:  # docker takes its time to answer: meanwhile, the project is read and rendered
         version = None if dry_run else ask_version(asker)
-        project = load_project(find_root(context.obj))
-        words = selectors_in(context, project.graph, selectors)
-        if not words and not everything:
-            there_is = "\n".join(choices(project.graph))
-            context.fail(f"say what to build, or --all for everything:\n{there_is}")
-        selected = project.graph.select(words)
+        project = project_in(context)
+        selected = selected_in(context, project, selectors, everything=everything, verb="build")
         images = {target.image for target in selected}
         choice = choose_builder((one for one in project.graph.manifests if one.image in images), builder)
         options = BuildOptions(

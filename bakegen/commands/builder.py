@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bakegen.commands.options import Command, TextFormat
+from bakegen.commands.selection import project_in
 from bakegen.console import print_json, print_lines, say
+
+if TYPE_CHECKING:
+    from bakegen.docker.buildx import Buildx
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Manage the builders that manifests declare.")
 
@@ -25,15 +29,13 @@ def create(context: typer.Context, names: Names = None, dry_run: DryRun = False)
     A builder that matches is left alone. Missing nodes are added. Where that is not enough, the builder is replaced;
     containers keep their cache.
     """
-    from bakegen.build.builders import compare_builder, mismatch, pick_builders
-    from bakegen.docker.buildx import ask_version, require_buildx, run_buildx, told_buildx
+    from bakegen.build.builders import compare_builder, pick_builders
+    from bakegen.docker.buildx import ask_version, require_buildx, told_buildx
     from bakegen.docker.process import asking, ending_on_signals
-    from bakegen.project import load_project
-    from bakegen.source.paths import find_root
 
     with asking() as asker, ending_on_signals():
         version = ask_version(asker)
-        builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])
+        builders = pick_builders(project_in(context).graph.manifests, names or [])
         compared = [compare_builder(builder) for builder in builders]
         if dry_run:
             print_lines(_shown(words) for comparison in compared for words in comparison.commands)
@@ -46,10 +48,7 @@ def create(context: typer.Context, names: Names = None, dry_run: DryRun = False)
             for difference in comparison.differences:
                 say(f"{name}: {difference}")
             for words in comparison.commands:
-                say(_shown(words))
-                complaint = run_buildx(buildx, words)
-                if complaint:
-                    raise mismatch(f'buildx does not make the builder "{name}": {complaint}', "")
+                _run(buildx, words, f'make the builder "{name}"')
 
 
 @app.command("show", cls=Command)
@@ -60,8 +59,6 @@ def show(
 ) -> None:
     """Show declared builders, and how the existing ones differ."""
     from bakegen.build.builders import BuilderComparison, compare_builder, pick_builders
-    from bakegen.project import load_project
-    from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
     def rows(comparison: BuilderComparison) -> list[dict[str, Any]]:
@@ -76,7 +73,7 @@ def show(
             for pair in comparison.pairs
         ]
 
-    manifests = load_project(find_root(context.obj)).graph.manifests
+    manifests = project_in(context).graph.manifests
     compared = [compare_builder(builder) for builder in pick_builders(manifests, names or [])]
     if form is TextFormat.json:
         print_json(
@@ -107,16 +104,14 @@ def show(
 @app.command("remove", cls=Command)
 def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False) -> None:
     """Remove builders with their containers and caches."""
-    from bakegen.build.builders import mismatch, pick_builders
-    from bakegen.docker.buildx import ask_version, require_buildx, run_buildx, told_buildx
+    from bakegen.build.builders import pick_builders
+    from bakegen.docker.buildx import ask_version, require_buildx, told_buildx
     from bakegen.docker.instances import read_instance
     from bakegen.docker.process import asking, ending_on_signals
-    from bakegen.project import load_project
-    from bakegen.source.paths import find_root
 
     with asking() as asker, ending_on_signals():
         version = ask_version(asker)
-        builders = pick_builders(load_project(find_root(context.obj)).graph.manifests, names or [])
+        builders = pick_builders(project_in(context).graph.manifests, names or [])
         for builder in builders:
             if not read_instance(builder.name):
                 say(f"{builder.name} does not exist")
@@ -124,11 +119,17 @@ def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False)
             words = ("rm", builder.name)
             if dry_run:
                 print_lines([_shown(words)])
-                continue
-            say(_shown(words))
-            complaint = run_buildx(require_buildx(told_buildx(version)), words)
-            if complaint:
-                raise mismatch(f'buildx does not remove the builder "{builder.name}": {complaint}', "")
+            else:
+                _run(require_buildx(told_buildx(version)), words, f'remove the builder "{builder.name}"')
+
+
+def _run(buildx: Buildx, words: tuple[str, ...], what: str) -> None:
+    from bakegen.build.builders import mismatch
+    from bakegen.docker.buildx import run_buildx
+
+    say(_shown(words))
+    if complaint := run_buildx(buildx, words):
+        raise mismatch(f"buildx does not {what}: {complaint}", "")
 
 
 def _shown(words: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bakegen.commands.options import TextFormat
+from bakegen.commands.selection import project_in
 from bakegen.console import print_json, print_lines
 
 
@@ -26,11 +27,9 @@ def explain(
 
     For a target that does not exist, say why.
     """
-    from bakegen.project import load_project
-    from bakegen.source.paths import find_root
     from bakegen.views.explain import explain as explain_target
 
-    found = explain_target(load_project(find_root(context.obj)), words, os.environ)
+    found = explain_target(project_in(context), words, os.environ)
     if form is TextFormat.json:
         data = [explanation.as_data() for explanation in found]
         print_json(data if len(data) > 1 else data[0])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bakegen.commands.options import Format
+from bakegen.commands.selection import project_in
 from bakegen.console import print_json, print_lines
 
 WHAT = {
@@ -34,12 +35,10 @@ def list_(
     Tags and platforms are those that bake reads: BAKEGEN_REGISTRY, BAKEGEN_PLATFORMS and the variables of the manifests
     count, such as APP_VERSION.
     """
-    from bakegen.project import load_project
-    from bakegen.source.paths import find_root
     from bakegen.views import listing
 
     what, *selectors = words if words and words[0] in WHAT else ["targets", *(words or [])]
-    graph = load_project(find_root(context.obj)).graph
+    graph = project_in(context).graph
     targets = listing.built_targets(graph.select(selectors), os.environ)
     match what:
         case "groups":

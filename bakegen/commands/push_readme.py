@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bakegen.commands.options import TextFormat
+from bakegen.commands.selection import project_in
 from bakegen.console import print_json, print_lines, progress, say
 
 if TYPE_CHECKING:
@@ -30,15 +31,12 @@ def push_readme(
     application in APIKEY__QUAY_IO.
     """
     from bakegen.errors import BakegenError
-    from bakegen.project import load_project
     from bakegen.registries import pushrm
     from bakegen.registries.env_file import read_environment
-    from bakegen.source.paths import find_root
     from bakegen.views.listing import table
 
-    root = find_root(context.obj)
-    project = load_project(root)
-    environment = read_environment(root)
+    project = project_in(context)
+    environment = read_environment(project.root)
     pages = pushrm.find_pages(project, images, registry)
     pushes = pushrm.plan_pushes(project, pages, environment)
     results: dict[Repository, Problem | None] = {push.repository: push.refused for push in pushes if push.refused}

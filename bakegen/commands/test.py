@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bakegen.commands.options import Selectors, TextFormat, output_file
-from bakegen.commands.selection import selectors_in
+from bakegen.commands.selection import project_in, selected_in
 from bakegen.console import count, print_json, print_lines, progress, say, warn
 from bakegen.errors import fail
 
@@ -45,19 +45,13 @@ def check_images(
 
     An axis can be an option too: --releases cudnn --python-version 3.9.
     """
-    from bakegen.build.plan import choices
-    from bakegen.project import load_project
-    from bakegen.source.paths import find_root
     from bakegen.testing import report, run
     from bakegen.views.listing import table
 
-    project = load_project(find_root(context.obj))
-    words = selectors_in(context, project.graph, selectors)
-    if not words and not everything:
-        there_is = "\n".join(choices(project.graph))
-        context.fail(f"say what to test, or --all for everything:\n{there_is}")
+    project = project_in(context)
+    selected = selected_in(context, project, selectors, everything=everything, verb="test")
     options = run.CheckOptions(platforms=platform, pull=pull, jobs=jobs)
-    plan = run.plan_checks(project, project.graph.select(words), options)
+    plan = run.plan_checks(project, selected, options)
     if plan.unchecked:
         say(f"left out: {count(plan.unchecked, 'target')} without checks")
     file = output_file(context, junit)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bakegen.commands.options import Images
+from bakegen.commands.selection import project_in
 from bakegen.console import count, print_json, print_lines, say
 from bakegen.errors import BakegenError, Problem, printable
 
@@ -30,13 +31,11 @@ def validate(
     All manifests and templates are checked, all Dockerfiles are rendered, and the
     texts of all checks are evaluated.
     """
-    from bakegen.project import load_project
     from bakegen.render.files import render_project
-    from bakegen.source.paths import find_root
     from bakegen.testing.checks import evaluate_checks
 
     try:
-        project = load_project(find_root(context.obj))
+        project = project_in(context)
         manifests = project.graph.restrict(images or [])
         render_project(project)
         evaluate_checks(project, {name: target.platforms for name, target in project.graph.targets.items()}, {})

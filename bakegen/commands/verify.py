@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bakegen.commands.selection import project_in
 from bakegen.console import count, say
 
 
@@ -30,11 +31,9 @@ def verify(
     """
     from bakegen.bake.model import BAKE_FILE
     from bakegen.bake.verify import find_tool, judge, read_content
-    from bakegen.project import load_project
     from bakegen.render.files import render_bake_file
-    from bakegen.source.paths import find_root
 
-    project = load_project(find_root(context.obj))
+    project = project_in(context)
     buildx = find_tool(project.graph, tool)
     content = read_content(project.root)
     say(f"{BAKE_FILE} is read by {f'buildx {buildx.text}' if buildx else 'python-hcl2'}")
