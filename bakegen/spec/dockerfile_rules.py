@@ -10,7 +10,6 @@ What ONBUILD triggers is judged here, not only where an image is built from this
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from bakegen.spec.dockerfile import (
     unquoted,
 )
 from bakegen.spec.dockerfile_mounts import check_among, check_device, check_mount
-from bakegen.spec.go_values import go_duration, go_integer, go_natural
+from bakegen.spec.go_values import go_duration, go_integer, go_natural, is_address
 from bakegen.spec.references import is_reference
 
 _SPACE = re.compile(r"[\t\v\f\r ]+")  # what BuildKit splits at; a no-break space is part of a word
@@ -203,7 +202,7 @@ def _copy(call: _Call) -> None:
         call.plain(word)
     plain = [call.plain(source) for source in sources]
     mode = call.plain(call.flag("chmod"))
-    if mode and not _is_mode(mode):
+    if mode and go_natural(mode, 12, base=8) is None and not _MODE.fullmatch(mode):
         message, hint = f"--chmod takes an octal or symbolic mode: {mode}", "such as --chmod=755 or --chmod=u+x"
         raise DockerfileError(0, message, hint)
     for source in plain if call.name == "COPY" else ():
@@ -222,10 +221,6 @@ _DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{1
 _MODE = re.compile(r"[augo]*(?:[+=-][rstwXxugo]*)+(?:,[augo]*(?:[+=-][rstwXxugo]*)+)*")
 
 
-def _is_mode(text: str) -> bool:
-    return go_natural(text, 12, base=8) is not None or bool(_MODE.fullmatch(text))
-
-
 def _run(call: _Call) -> None:
     _exec_form(call)
     for value in call.flags.get("mount", ()):
@@ -234,10 +229,6 @@ def _run(call: _Call) -> None:
         check_device(value)
     check_among("--network", call.flags.get("network", ()), ("default", "host", "none"))
     check_among("--security", call.flags.get("security", ()), ("insecure", "sandbox"))
-
-
-def _shell_form(call: _Call) -> None:
-    _exec_form(call)
 
 
 def _pairs(call: _Call) -> None:
@@ -263,19 +254,11 @@ def _pairs(call: _Call) -> None:
 
 
 def _arg(call: _Call) -> None:
-    words = split_words(call.args, call.escape)
-    _need(call, words, "NAME or ARG NAME=default")
-    for word in words:
-        name, _, default = word.partition("=")
-        if not name:
-            raise DockerfileError(0, f"ARG takes a name, or NAME=default: {word}")
-        call.plain(default)
+    for word in split_words(call.args, call.escape):
+        call.plain(word.partition("=")[2])
 
 
 def _from(call: _Call) -> None:
-    words = _SPACE.split(call.args) if call.args else []
-    if len(words) not in (1, 3) or (words[1:] and words[1].lower() != "as"):
-        raise DockerfileError(0, "FROM takes an image, or: an image AS a name")
     platform = call.plain(call.flag("platform"))
     if platform and not _PLATFORM.fullmatch(platform) and platform.lower() not in _ALONE:
         raise DockerfileError(0, f"--platform takes a platform: {platform}", "such as linux/arm64")
@@ -312,7 +295,7 @@ def _is_port(text: str) -> bool:
         and inner is not None
         and outer is not None
         and inner in (1, outer)
-        and (not address or _is_address(address))
+        and (not address or is_address(address))
     )
 
 
@@ -323,14 +306,6 @@ def _port_range(text: str) -> int | None:
     if low is None or high is None or not 0 <= low <= high <= 65_535:  # noqa: PLR2004
         return None
     return high - low + 1
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
 
 
 def _healthcheck(call: _Call) -> None:
@@ -358,10 +333,6 @@ def _healthcheck(call: _Call) -> None:
             if duration is None or (duration and duration < 10**6):
                 message = f"--{name} takes a duration of at least a millisecond: {value}"
                 raise DockerfileError(0, message, "such as 30s or 1m30s")
-
-
-def _maintainer(call: _Call) -> None:
-    _need(call, call.args, "name")
 
 
 def _onbuild(call: _Call) -> None:
@@ -398,11 +369,6 @@ def _stopsignal(call: _Call) -> None:
         raise DockerfileError(0, f"STOPSIGNAL takes a signal: {text}", "such as SIGTERM or 15")
 
 
-def _user(call: _Call) -> None:
-    _need(call, call.args, "user")
-    call.plain(call.args)
-
-
 def _volume(call: _Call) -> None:
     words = call.words()
     _need(call, words, "/path")
@@ -412,28 +378,33 @@ def _volume(call: _Call) -> None:
         call.plain(word)
 
 
-def _workdir(call: _Call) -> None:
-    _need(call, call.args, "/path")
-    call.plain(call.args)
+def _one(usage: str) -> Callable[[_Call], None]:
+    """Return the rule of an instruction whose argument is all that follows."""
+
+    def check(call: _Call) -> None:
+        _need(call, call.args, usage)
+        call.plain(call.args)
+
+    return check
 
 
-_RULES: Mapping[str, Callable[[_Call], None]] = {
+_RULES: Mapping[str, Callable[[_Call], object]] = {
     "add": _copy,
     "arg": _arg,
-    "cmd": _shell_form,
+    "cmd": _exec_form,
     "copy": _copy,
-    "entrypoint": _shell_form,
+    "entrypoint": _exec_form,
     "env": _pairs,
     "expose": _expose,
     "from": _from,
     "healthcheck": _healthcheck,
     "label": _pairs,
-    "maintainer": _maintainer,
+    "maintainer": lambda call: _need(call, call.args, "name"),
     "onbuild": _onbuild,
     "run": _run,
     "shell": _shell,
     "stopsignal": _stopsignal,
-    "user": _user,
+    "user": _one("user"),
     "volume": _volume,
-    "workdir": _workdir,
+    "workdir": _one("/path"),
 }

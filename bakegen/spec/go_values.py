@@ -1,4 +1,4 @@
-"""Values as Docker's tools read them, which are written in Go: truth values, whole numbers, durations, sizes.
+"""Values as Docker's tools read them, which are written in Go: truth values, numbers, durations, sizes, addresses.
 
 In: text. Out: its value, None if it is refused. The rules are those of https://pkg.go.dev/strconv and
 https://pkg.go.dev/time, and for sizes of https://github.com/docker/go-units (size.go).
@@ -6,6 +6,7 @@ https://pkg.go.dev/time, and for sizes of https://github.com/docker/go-units (si
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from fractions import Fraction
 
@@ -78,3 +79,12 @@ def is_size(text: str) -> bool:
     """
     found = _SIZE.fullmatch(text)
     return found is not None and float(found[1]) < float("inf")
+
+
+def is_address(text: str) -> bool:
+    """Return whether `text` is an IP address without a zone."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
