@@ -11,16 +11,15 @@ What depends on the machine is not judged: whether files, agents and builders ex
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 from bakegen.errors import did_you_mean
 from bakegen.spec.csv_record import csv_fields, csv_options
-from bakegen.spec.go_values import go_bool, go_integer, is_size
+from bakegen.spec.go_values import go_bool, go_integer, is_address, is_size
 from bakegen.spec.platforms import platform_mistake
 from bakegen.spec.references import is_reference
 
@@ -31,22 +30,15 @@ _EMPTY_ATTESTATION = (0, 20)  # older clients crash on an attestation without an
 _LAST_AGENT_WINS = (0, 20)  # older clients refuse a second SSH agent of the same name
 
 
-@dataclass(frozen=True, slots=True)
-class ValueMistake:
+class ValueMistake(ValueError):  # noqa: N818 - it is a result, too
     """Why a value is refused, as the end of a sentence (empty if it is just not known), and what to write instead.
 
     `word` is the part of the value that is wrong, if it is not all of it.
     """
 
-    reason: str
-    hint: str
-    word: str = ""
-
-
-class _RefusedError(ValueError):
     def __init__(self, reason: str, hint: str = "", word: str = "") -> None:
         super().__init__(reason)
-        self.hint, self.word = hint, word
+        self.reason, self.hint, self.word = reason, hint, word
 
 
 # What messages call a value, and how a right one looks.
@@ -104,8 +96,8 @@ def _mistake(attribute: str, judge: Callable[[str], None] | None, text: str) -> 
     try:
         if judge:
             judge(text)
-    except _RefusedError as error:
-        return ValueMistake(str(error), error.hint or EXAMPLES[attribute][1], error.word)
+    except ValueMistake as error:
+        return ValueMistake(error.reason, error.hint or EXAMPLES[attribute][1], error.word)
     except ValueError as error:
         return ValueMistake(str(error), EXAMPLES[attribute][1])
     return None
@@ -133,7 +125,7 @@ def _secret(text: str) -> None:
     kind = [value for key, value in options if key == "type"]
     _check_among(kind, ("file", "env"), "the type")
     if not dict(options).get("id"):
-        raise _RefusedError("it has no id")
+        raise ValueMistake("it has no id")
 
 
 def _cache(text: str) -> None:
@@ -142,11 +134,11 @@ def _cache(text: str) -> None:
         return
     for reference in csv_fields(text):  # each field is one cache in a registry
         if not reference or csv_fields(reference) != [reference]:
-            raise _RefusedError(f'"{reference}" is not the name of an image')
+            raise ValueMistake(f'"{reference}" is not the name of an image')
 
 
 def _attestation(text: str) -> None:
-    options = [(key.strip(), value) for key, value in csv_options(text)]
+    options = _trimmed(text)
     _type_of(options)
     _check_options(options, {"disabled": _BOOL})
 
@@ -157,14 +149,14 @@ def _output(text: str) -> None:
     given = dict(options)
     folder = kind == "local" or (kind in ("oci", "docker") and go_bool(given.get("tar", "")) is False)
     if folder and given.get("dest", "") in ("", "-"):
-        raise _RefusedError(f"an output of type {kind} goes to a folder, and it names none", "add dest=FOLDER")
+        raise ValueMistake(f"an output of type {kind} goes to a folder, and it names none", "add dest=FOLDER")
 
 
 def _output_options(text: str) -> list[tuple[str, str]]:
     fields = csv_fields(text)
     if fields == [text] and not text.startswith("type="):
         return [("type", "tar" if text == "-" else "local"), ("dest", "out" if text == "-" else text)]
-    return [(key.strip(), value) for key, value in csv_options(text)]
+    return _trimmed(text)
 
 
 _ANNOTATION_TYPE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
@@ -174,19 +166,19 @@ _ANNOTATION_TYPES = ("index", "index-descriptor", "manifest", "manifest-descript
 def _annotation(text: str) -> None:
     name, given, _ = text.partition("=")
     if not given:
-        raise _RefusedError("it is not written KEY=VALUE")
+        raise ValueMistake("it is not written KEY=VALUE")
     types, colon, key = name.partition(":")
     if not colon:
         types, key = "", types
     for word in types.split(",") if colon else ():
         found = _ANNOTATION_TYPE.fullmatch(word)
         if not found:
-            raise _RefusedError(f'"{word}" before the colon is not a type of annotation')
+            raise ValueMistake(f'"{word}" before the colon is not a type of annotation')
         _check_among([found[1]], _ANNOTATION_TYPES, "the type")
         if found[2] and (mistake := platform_mistake(found[2])):
-            raise _RefusedError(f'"{found[2]}" is not a platform', mistake)
+            raise ValueMistake(f'"{found[2]}" is not a platform', mistake)
     if not key or re.search(r"[\t\n\f\r ]", key):  # newer clients take it, and BuildKit leaves it out
-        raise _RefusedError("its key holds a space" if key else "it has no key")
+        raise ValueMistake("its key holds a space" if key else "it has no key")
 
 
 _ULIMITS = (
@@ -197,27 +189,27 @@ _ULIMITS = (
 def _ulimit(text: str) -> None:
     name, given, limits = text.partition("=")
     if not given:
-        raise _RefusedError("it is not written NAME=SOFT or NAME=SOFT:HARD")
+        raise ValueMistake("it is not written NAME=SOFT or NAME=SOFT:HARD")
     _check_among([name], _ULIMITS, "the name")
     first, colon, second = limits.partition(":")
     soft, hard = go_integer(first), go_integer(second if colon else first)
     if soft is None or hard is None:
-        raise _RefusedError(f'"{limits}" is not a number, or two with a colon between them')
+        raise ValueMistake(f'"{limits}" is not a number, or two with a colon between them')
     if hard != -1 and (soft == -1 or soft > hard):
-        raise _RefusedError(f"the soft limit {soft} is above the hard limit {hard}")
+        raise ValueMistake(f"the soft limit {soft} is above the hard limit {hard}")
 
 
 def _shm_size(text: str) -> None:
     if not is_size(text):
-        raise _RefusedError("it is not a number of bytes, nor one with a unit")
+        raise ValueMistake("it is not a number of bytes, nor one with a unit")
 
 
 def _policy(text: str) -> None:
-    options = [(key.strip(), value) for key, value in csv_options(text)]
+    options = _trimmed(text)
     _check_keys(options, ("filename", "reset", "disabled", "strict", "log-level"))
     _check_options(options, {"reset": _BOOL, "disabled": _BOOL, "strict": _BOOL})
     if ("filename", "") in options:
-        raise _RefusedError("its filename is empty")
+        raise ValueMistake("its filename is empty")
 
 
 def _resource(text: str) -> None:
@@ -225,9 +217,9 @@ def _resource(text: str) -> None:
     sizes, numbers = ("memory", "memory-swap"), ("cpu-shares", "cpu-period", "cpu-quota")
     _check_among([name], (*sizes, *numbers, "cpuset-cpus", "cpuset-mems"), "the name")
     if name in numbers and go_integer(value) is None:
-        raise _RefusedError(f'"{value}" is not a whole number')
+        raise ValueMistake(f'"{value}" is not a whole number')
     if name in sizes and not is_size(value) and (name, value) != ("memory-swap", "-1"):
-        raise _RefusedError(f'"{value}" is not a size')
+        raise ValueMistake(f'"{value}" is not a size')
 
 
 # ---- meanings
@@ -245,29 +237,21 @@ _COMPRESSION: Mapping[str, _Rule] = {
 _EXPORTERS = ("cacheonly", "docker", "image", "local", "oci", "registry", "tar")
 
 
-def _imported_cache(text: str) -> None:
-    _check_cache(text, _IMPORTED)
-
-
-def _exported_cache(text: str) -> None:
-    _check_cache(text, _EXPORTED)
-
-
-def _check_cache(text: str, backends: Mapping[str, str]) -> None:
+def _cache_meaning(backends: Mapping[str, str], text: str) -> None:
     options = csv_options(text) if "=" in text else []
     kind = dict(options).get("type", "registry")
     if kind == "inline" and kind not in backends:
-        raise _RefusedError(
+        raise ValueMistake(
             "an inline cache is read from the image that holds it", "write type=registry,ref= and the name of the image"
         )
     _check_among([kind], backends, "the type")
     needed = backends[kind]
     if options and needed and not dict(options).get(needed):
-        raise _RefusedError(f"a cache of type {kind} has no {needed}", f"add {needed}=…")
+        raise ValueMistake(f"a cache of type {kind} has no {needed}", f"add {needed}=…")
     names = [value for key, value in options if key == "ref"] if options else csv_fields(text)
     for name in names if kind == "registry" else ():
         if not is_reference(name):
-            raise _RefusedError(f'"{name}" is not the name of an image')
+            raise ValueMistake(f'"{name}" is not the name of an image')
     if backends is _EXPORTED:
         _check_options(
             options, {"mode": ("min", "max"), "image-manifest": _BOOL, "ignore-error": _BOOL, **_COMPRESSION}
@@ -275,7 +259,7 @@ def _check_cache(text: str, backends: Mapping[str, str]) -> None:
 
 
 def _attestation_meaning(text: str) -> None:
-    options = [(key.strip(), value) for key, value in csv_options(text)]
+    options = _trimmed(text)
     kind = _type_of(options).lower()
     _check_among([kind], ("provenance", "sbom"), "the type")
     if kind == "provenance":
@@ -293,10 +277,6 @@ def _output_meaning(text: str) -> None:
         _check_options(options, {"rewrite-timestamp": _BOOL, **_COMPRESSION})
 
 
-def _network(text: str) -> None:
-    _check_among([text], ("default", "host", "none", ""), "")
-
-
 def _call(text: str) -> None:
     names = []
     for field in csv_fields(text) if text else ():
@@ -308,32 +288,24 @@ def _call(text: str) -> None:
             names.append(field)
     _check_among(names, ("build", "check", "lint", "outline", "targets"), "")
     if len(names) > 1:
-        raise _RefusedError(f"it names {' and '.join(names)}")
+        raise ValueMistake(f"it names {' and '.join(names)}")
 
 
 def _entitlement(text: str) -> None:
     name, given, _ = text.partition("=")
     _check_among([name], ("buildx.local.delete", "device", "network.host", "security.insecure"), "")
     if given and name != "device":
-        raise _RefusedError(f"{name} takes no value", f"write {name}")
+        raise ValueMistake(f"{name} takes no value", f"write {name}")
 
 
 def _extra_host(text: str) -> None:
     host, _, addresses = text.partition("=")
     if not host:
-        raise _RefusedError("it has no name")
+        raise ValueMistake("it has no name")
     for address in addresses.split(",") if addresses != "host-gateway" else ():
         bare = address[1:-1] if re.fullmatch(r"\[.+\]", address) else address
-        if "%" in bare or not _is_address(bare):
-            raise _RefusedError(f'"{address}" is not an IP address')
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+        if not is_address(bare):
+            raise ValueMistake(f'"{address}" is not an IP address')
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -342,14 +314,14 @@ _REMOTE = ("http://", "https://", "git://", "ssh://")
 
 def _context(text: str) -> None:
     if _SCHEME.match(text) and not text.startswith((*_REMOTE, "cwd://")):
-        raise _RefusedError(f'nothing is known by "{text.partition(":")[0]}:" here')
+        raise ValueMistake(f'nothing is known by "{text.partition(":")[0]}:" here')
 
 
 def _named_context(text: str) -> None:
     if text.startswith("docker-image://"):
         name = text.removeprefix("docker-image://")
         if not is_reference(name):
-            raise _RefusedError(f'"{name}" is not an image that Docker accepts')
+            raise ValueMistake(f'"{name}" is not an image that Docker accepts')
     elif not text.startswith(("oci-layout://", "target:")):
         _context(text)
 
@@ -362,21 +334,29 @@ def _type_of(options: Iterable[tuple[str, str]]) -> str:
     if not given.get("type"):
         near = did_you_mean("type", given) if "type" not in given else ""
         wrong = near.removeprefix('did you mean "').removesuffix('"?') if near.endswith("?") else ""
-        raise _RefusedError("it has no type", f"write type= instead of {wrong}=" if wrong else "", wrong)
+        raise ValueMistake("it has no type", f"write type= instead of {wrong}=" if wrong else "", wrong)
     return given["type"]
+
+
+def _trimmed(text: str) -> list[tuple[str, str]]:
+    return [(key.strip(), value) for key, value in csv_options(text)]
 
 
 def _check_keys(options: Iterable[tuple[str, str]], known: Collection[str]) -> None:
     for key, _ in options:
         if key not in known:
-            raise _RefusedError(f'"{key}" is not known here', did_you_mean(key, known), key)
+            raise ValueMistake(f'"{key}" is not known here', did_you_mean(key, known), key)
 
 
 def _check_among(values: Iterable[str], known: Collection[str], what: str) -> None:
     for value in values:
         if value not in known:
             reason = f'{what} cannot be "{value}"' if what else ""
-            raise _RefusedError(reason, did_you_mean(value, filter(None, known)), value)
+            raise ValueMistake(reason, did_you_mean(value, filter(None, known)), value)
+
+
+def _check_one(known: Collection[str], value: str) -> None:
+    _check_among([value], known, "")
 
 
 def _check_options(options: Iterable[tuple[str, str]], rules: Mapping[str, _Rule]) -> None:
@@ -385,7 +365,7 @@ def _check_options(options: Iterable[tuple[str, str]], rules: Mapping[str, _Rule
         rule = rules.get(key)
         if isinstance(rule, _Kind):
             if not rule.fits(value):
-                raise _RefusedError(f'{key} is {rule.words}, not "{value}"', word=value)
+                raise ValueMistake(f'{key} is {rule.words}, not "{value}"', word=value)
         elif rule:
             _check_among([value], rule, key)
 
@@ -407,13 +387,13 @@ _FORMS: Mapping[str, Callable[[str], None]] = {
 }
 _MEANINGS: Mapping[str, Callable[[str], None]] = {
     "attest": _attestation_meaning,
-    "cache-from": _imported_cache,
-    "cache-to": _exported_cache,
+    "cache-from": partial(_cache_meaning, _IMPORTED),
+    "cache-to": partial(_cache_meaning, _EXPORTED),
     "call": _call,
     "context": _context,
     "contexts": _named_context,
     "entitlements": _entitlement,
     "extra-hosts": _extra_host,
-    "network": _network,
+    "network": partial(_check_one, ("default", "host", "none", "")),
     "output": _output_meaning,
 }
