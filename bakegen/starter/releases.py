@@ -6,6 +6,7 @@ In: the text. Out: `NewRelease`s in its order; what cannot be read is misuse, wi
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,72 +40,47 @@ def parse_releases(text: str) -> tuple[NewRelease, ...]:
     >>> parse_releases("runtime, cudnn(gpu)")
     (NewRelease(name='runtime', needs=()), NewRelease(name='cudnn', needs=('gpu',)))
     """
-    return _Parser(text).releases()
+    tokens = (_Token(found[1], found.start(1)) for found in _TOKEN.finditer(text))
 
+    def mistake(token: _Token, why: str) -> MisuseError:
+        shown, mark = underlined(text, token.at + 1, len(token.text))
+        return MisuseError(f"--releases: {why}\n  {shown}\n  {mark}")
 
-class _Parser:
-    """Goes through the text once; the token at hand is looked at before it is taken."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens = [_Token(found[1], found.start(1)) for found in _TOKEN.finditer(text)]
-
-    def releases(self) -> tuple[NewRelease, ...]:
-        found: list[NewRelease] = []
-        while True:
-            token = self._name("a release")
-            if not _RELEASE.match(token.text):
-                raise self._mistake(
-                    token, "a release is made of lower-case letters and digits, joined by `.`, `_` or `-`"
-                )
-            if any(token.text == release.name for release in found):
-                raise self._mistake(token, "this release is named twice")
-            if token.text == BASE and found:
-                raise self._mistake(token, f"`{BASE}` is what the others are built on: name it first, or not at all")
-            needs = self._needs() if self._next().text == "(" else ()
-            if token.text == BASE and needs:
-                raise self._mistake(token, f"`{BASE}` is what the others are built on: it cannot depend on anything")
-            found.append(NewRelease(token.text, needs))
-            end = self.tokens.pop(0)
-            if not end.text:
-                break
-            if end.text != ",":
-                raise self._mistake(end, "a comma is missing before this" if end.text != ")" else "this closes nothing")
-        if [release.name for release in found] == [BASE]:
-            raise self._mistake(_Token(BASE, self.text.index(BASE)), "name a release that is built on this one")
-        return tuple(found)
-
-    def _needs(self) -> tuple[str, ...]:
-        opening = self.tokens.pop(0)
-        found: list[str] = []
-        while True:
-            token = self._name("a property")
-            if not _PROPERTY.match(token.text):
-                raise self._mistake(token, "a property is a letter, followed by letters, digits and `_`")
-            if token.text in TAKEN:
-                raise self._mistake(token, "this property means something else already")
-            if token.text in found:
-                raise self._mistake(token, "this property is named twice")
-            found.append(token.text)
-            end = self.tokens.pop(0)
-            if end.text == ")":
-                return tuple(found)
-            if not end.text:
-                raise self._mistake(opening, "this is never closed")
-            if end.text != ",":
-                raise self._mistake(
-                    end, "a comma is missing before this" if end.text != "(" else "parentheses do not nest"
-                )
-
-    def _name(self, what: str) -> _Token:
-        token = self.tokens.pop(0)
+    def name(what: str, pattern: re.Pattern[str], rule: str, known: Collection[str]) -> _Token:
+        token = next(tokens)
         if token.text in {"(", ")", ",", ""}:
-            raise self._mistake(token, f"{what} is missing here")
+            raise mistake(token, f"a {what} is missing here")
+        if not pattern.match(token.text):
+            raise mistake(token, f"a {what} is {rule}")
+        if token.text in known:
+            raise mistake(token, f"this {what} is named twice")
         return token
 
-    def _next(self) -> _Token:
-        return self.tokens[0]
-
-    def _mistake(self, token: _Token, why: str) -> MisuseError:
-        shown, mark = underlined(self.text, token.at + 1, len(token.text))
-        return MisuseError(f"--releases: {why}\n  {shown}\n  {mark}")
+    found: dict[str, list[str]] = {}
+    end = _Token(",", 0)
+    while end.text:
+        if end.text != ",":
+            raise mistake(end, "a comma is missing before this" if end.text != ")" else "this closes nothing")
+        release = name("release", _RELEASE, "made of lower-case letters and digits, joined by `.`, `_` or `-`", found)
+        if release.text == BASE and found:
+            raise mistake(release, f"`{BASE}` is what the others are built on: name it first, or not at all")
+        needs = found[release.text] = []
+        opening = end = next(tokens)
+        if opening.text != "(":
+            continue
+        while end.text != ")":
+            needed = name("property", _PROPERTY, "a letter, followed by letters, digits and `_`", needs)
+            if needed.text in TAKEN:
+                raise mistake(needed, "this property means something else already")
+            needs.append(needed.text)
+            end = next(tokens)
+            if not end.text:
+                raise mistake(opening, "this is never closed")
+            if end.text not in ",)":
+                raise mistake(end, "a comma is missing before this" if end.text != "(" else "parentheses do not nest")
+        if release.text == BASE:
+            raise mistake(release, f"`{BASE}` is what the others are built on: it cannot depend on anything")
+        end = next(tokens)
+    if list(found) == [BASE]:
+        raise mistake(_Token(BASE, text.index(BASE)), "name a release that is built on this one")
+    return tuple(NewRelease(release, tuple(needs)) for release, needs in found.items())
