@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bakegen.errors import BakegenError, Code, Position, fail
@@ -56,49 +58,41 @@ def real_path(root: Path, path: str) -> str:
 
 def read_input(root: Path, path: str, most: int = MOST) -> tuple[bytes, bool]:
     """Return the content of a file of at most `most` bytes, and whether its owner may execute it."""
-    real = real_path(root, path)
-    try:
-        with OpenFolder.at(root) as folder:
-            return folder.read(real, most)
-    except FileTooLargeError as error:
-        raise InputError(
-            "too-large", f"is larger than {most // MEBIBYTE} MiB", "split it into several files"
-        ) from error
-    except OSError as error:
-        raise _input_error(error) from error
+    with _opened(root, path) as (folder, real):
+        return folder.read(real, most)
 
 
 def list_input(root: Path, path: str) -> list[str]:
     """Return the names in a folder, sorted."""
-    real = real_path(root, path)
-    try:
-        with OpenFolder.at(root) as folder:
-            return sorted(folder.names(real))
-    except OSError as error:
-        raise _input_error(error) from error
+    with _opened(root, path) as (folder, real):
+        return sorted(folder.names(real))
 
 
 def files_below(root: Path, path: str) -> list[str]:
     """Return the paths, from a folder, of everything below it that is not a folder, in order; links are not followed."""
-    real = real_path(root, path)
-    try:
-        with OpenFolder.at(root) as folder:
-            return [here.removeprefix(f"{real}/") for here, is_folder in folder.below(real) if not is_folder]
-    except OSError as error:
-        raise _input_error(error) from error
+    with _opened(root, path) as (folder, real):
+        return [here.removeprefix(f"{real}/") for here, is_folder in folder.below(real) if not is_folder]
 
 
 def is_folder(root: Path, path: str) -> bool:
     """Return whether a path leads to a folder."""
+    with _opened(root, path) as (folder, real):
+        return not real or folder.look(real).is_folder
+
+
+@contextmanager
+def _opened(root: Path, path: str) -> Iterator[tuple[OpenFolder, str]]:
     real = real_path(root, path)
     try:
         with OpenFolder.at(root) as folder:
-            return not real or folder.look(real).is_folder
+            yield folder, real
     except OSError as error:
         raise _input_error(error) from error
 
 
 def _input_error(error: OSError) -> InputError:
+    if isinstance(error, FileTooLargeError):
+        return InputError("too-large", f"is larger than {error.most // MEBIBYTE} MiB", "split it into several files")
     if isinstance(error, NotAFileError):
         return InputError("unreadable-file", "is not a regular file")
     if isinstance(error, FileNotFoundError):

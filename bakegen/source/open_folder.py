@@ -132,12 +132,12 @@ class OpenFolder:
             if not stat.S_ISREG(found.st_mode):
                 raise NotAFileError
             if found.st_size > most:
-                raise FileTooLargeError(errno.EFBIG, os.strerror(errno.EFBIG))
+                raise FileTooLargeError(most)
             content = os.read(handle, found.st_size + 1)
             while part := os.read(handle, _CHUNK):  # it has grown, or a signal came between
                 content += part
                 if len(content) > most:
-                    raise FileTooLargeError(errno.EFBIG, os.strerror(errno.EFBIG))
+                    raise FileTooLargeError(most)
             return content, bool(found.st_mode & stat.S_IXUSR)
         finally:
             os.close(handle)
@@ -199,4 +199,8 @@ class NotAFileError(OSError):
 
 
 class FileTooLargeError(OSError):
-    """A file has more bytes than it may have."""
+    """A file has more than `most` bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(errno.EFBIG, os.strerror(errno.EFBIG))
+        self.most = most
