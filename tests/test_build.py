@@ -26,7 +26,7 @@ from test_console import on_terminal
 from test_engine import make_project, platforms_of, tags_in
 from test_engine import run as shell
 
-from bakegen.commands.axis_options import selectors_of
+from bakegen.commands.selection import selectors_of
 from bakegen.docker.buildx import no_engine
 from bakegen.docker.history import BuildRecord, Key, list_records, parse_record
 from bakegen.errors import MisuseError

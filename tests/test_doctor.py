@@ -28,8 +28,7 @@ from bakegen.commands.doctor import table_of
 from bakegen.docker.buildx import Buildx
 from bakegen.docker.inspect import InspectedBuilder, InspectedNode, builds_how, choose_nodes, needed_nodes, read_builder
 from bakegen.docker.process import Reply, asking
-from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, ProjectFacts, Unanswered
-from bakegen.doctor.finding import Finding
+from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, Finding, ProjectFacts, Unanswered
 from bakegen.doctor.findings import judge
 from bakegen.errors import Code, Problem
 from bakegen.output.compare import Changes

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from bakegen.build.plan import BuildPlan, Sent
 from bakegen.docker.history import History
-from bakegen.docker.local_state import BegunBuild
+from bakegen.docker.instances import BegunBuild
 
 Outcome = Literal["pushed", "loaded", "built", "failed", "canceled", "unknown"]
 Builds = Mapping[str, BegunBuild]

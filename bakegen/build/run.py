@@ -21,7 +21,7 @@ from bakegen.build.results import TargetResult, results_of_failure, results_of_s
 from bakegen.docker.buildx import Buildx, require_builder
 from bakegen.docker.config import portable_environment
 from bakegen.docker.history import read_history
-from bakegen.docker.local_state import begun_builds
+from bakegen.docker.instances import begun_builds
 from bakegen.docker.process import Program, ask, ending_on_signals, run
 
 _PROVENANCE = "BUILDX_METADATA_PROVENANCE"

@@ -127,7 +127,7 @@ def _show_failure(outcome: BuildOutcome, buildx: Buildx, sent: str) -> None:
 
 
 def _table(outcome: BuildOutcome, stream: TextIO) -> list[str]:
-    from bakegen.views.fold import folded
+    from bakegen.views.listing import folded
 
     rows = [
         {

@@ -10,7 +10,7 @@ from bakegen.commands.options import TableFormat
 from bakegen.console import count, print_json, print_lines, progress, say
 
 if TYPE_CHECKING:
-    from bakegen.doctor.finding import Finding
+    from bakegen.doctor.facts import Finding
 
 _COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "error": typer.colors.RED}
 _COLUMNS = ("check", "state", "found")

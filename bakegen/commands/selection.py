@@ -1,14 +1,17 @@
 """What a command line is about: its project, and what its selectors pick, also as options that are called like an axis.
 
-A command that takes selectors as options has `SELECTING` as its settings.
+A command that takes selectors as options has `SELECTING` as its settings: `--releases cudnn --python-version 3.9` is
+`release=cudnn python=3.9`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from bakegen.errors import MisuseError, did_you_mean
 
 if TYPE_CHECKING:
     from bakegen.graph.model import Target
@@ -36,8 +39,6 @@ def selected_in(
     An option that is no selector, or no word at all, ends the command as misused.
     """
     from bakegen.build.plan import choices
-    from bakegen.commands.axis_options import selectors_of
-    from bakegen.errors import MisuseError
     from bakegen.graph.select import FIXED_KEYS
 
     graph = project.graph
@@ -51,3 +52,46 @@ def selected_in(
         there_is = "\n".join(choices(graph))
         context.fail(f"say what to {verb}, or --all for everything:\n{there_is}")
     return graph.select(selectors)
+
+
+def selectors_of(words: Sequence[str], keys: Iterable[str], options: Iterable[str] = ()) -> list[str]:
+    """Return words with each option `--KEY VALUE` as the selector `KEY=VALUE`; the options of one key add up.
+
+    A key is written in the singular or plural, with or without `-version`. `options` are those of the command itself, to
+    be suggested. Raises `MisuseError`.
+
+    >>> selectors_of(["app", "--distros", "debian11,debian12", "--python_version=3.9"], ["distro", "python"])
+    ['app', 'distro=debian11,debian12', 'python=3.9']
+    """
+    spelt: dict[str, str] = {}
+    for key in keys:
+        for spelling in _spellings(key):
+            spelt.setdefault(spelling, key)
+        spelt[_option(key)] = key  # whatever else could be called so
+    found = []
+    left = iter(words)
+    for word in left:
+        if not word.startswith("-"):
+            found.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        key = spelt.get(_option(name.removeprefix("--")), "") if name.startswith("--") else ""
+        if not key:
+            known = [*options, *(f"--{_option(key)}" for key in spelt.values())]
+            raise MisuseError(f"No such option: {name} ({did_you_mean(name, known)})")
+        value = value if equals else next(left, "")
+        if not value or value.startswith("-"):
+            raise MisuseError(f"Option {name} needs a value")
+        found.append(f"{key}={value}")
+    return found
+
+
+def _option(key: str) -> str:
+    return key.replace("_", "-").lower()
+
+
+def _spellings(key: str) -> Iterator[str]:
+    name = _option(key)
+    for stem in (name, name.removesuffix("s")):
+        for ending in ("", "s", "-version", "-versions"):
+            yield stem + ending

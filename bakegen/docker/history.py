@@ -23,8 +23,7 @@ from typing import Literal
 
 from bakegen.docker.buildx import Buildx
 from bakegen.docker.endpoints import is_silent
-from bakegen.docker.instances import read_instance, write_instance
-from bakegen.docker.local_state import BegunBuild
+from bakegen.docker.instances import BegunBuild, read_instance, write_instance
 from bakegen.docker.process import Reply, asking
 
 FIRST_WITH_HISTORY = (0, 23)  # the buildx that first lists it with filters

@@ -1,9 +1,11 @@
-"""The builders that buildx keeps on this machine.
+"""What buildx keeps on this machine: its builders, and the builds that it has begun (its package `localstate`).
 
 In: the environment. Out: plain data. Only read, and copied to scratch folders; what changes it is `docker buildx`.
 
 A builder is a file of JSON, the same since the first buildx that we know. `docker buildx ls` would tell the same, but
-asks every node of every builder first, and waits for those that do not answer.
+asks every node of every builder first, and waits for those that do not answer. `refs/__group__/GROUP` holds what a run
+of bake was asked for and the references of its builds, and `refs/BUILDER/NODE/REFERENCE` what each of them builds, on
+each of its nodes.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,9 @@ from bakegen.docker.config import config_folder
 from bakegen.errors import Position, fail
 
 Record = dict[str, Any]
+
+_GROUPS = "__group__"
+_DOUBT = 60  # seconds that the clocks of a file system and of this machine may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,49 @@ def write_instance(folder: Path, instance: Instance) -> Mapping[str, str]:
     content = {"Name": instance.name, "Driver": instance.driver, "Nodes": instance.nodes}
     file.write_text(json.dumps(content), encoding="utf-8")
     return {**os.environ, "BUILDX_CONFIG": str(folder)}
+
+
+@dataclass(frozen=True, slots=True)
+class BegunBuild:
+    """A build that has begun: the reference that it has on each of the nodes of a builder."""
+
+    reference: str
+    builder: str
+    nodes: tuple[str, ...]
+
+
+def begun_builds(asked: str, since: float) -> dict[str, BegunBuild]:
+    """Return the builds of the run of bake that was `asked` for something, by target; it began at a time of `time.time`.
+
+    There are none if bake did not come so far as to build.
+    """
+    folder = buildx_folder() / "refs"
+    found: dict[str, BegunBuild] = {}
+    for reference in _references(folder / _GROUPS, asked, since):
+        for file in folder.glob(f"[!_]*/*/{reference}"):
+            builder, node, _ = file.parts[-3:]
+            target = _read(file).get("Target", "")
+            nodes = found[target].nodes if target in found else ()
+            found[target] = BegunBuild(reference, builder, (*nodes, node))
+    return found
+
+
+def _references(folder: Path, asked: str, since: float) -> list[str]:
+    for file in folder.glob("*"):  # there may be one for each run of years
+        with suppress(OSError):  # buildx clears up just now
+            if file.stat().st_mtime > since - _DOUBT:
+                group = _read(file)
+                if asked in (group.get("Targets") or ()):
+                    return list(group.get("Refs") or ())
+    return []
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def buildx_folder() -> Path:

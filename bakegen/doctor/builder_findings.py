@@ -11,8 +11,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from bakegen.docker.inspect import InspectedBuilder, InspectedNode, builds_how, choose_nodes, needed_nodes, offers
-from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, Unanswered
-from bakegen.doctor.finding import Finding, unknown
+from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, Finding, Unanswered, unknown
 from bakegen.spec.platforms import Platform
 
 # What https://github.com/tonistiigi/binfmt brings emulators for.

@@ -1,14 +1,17 @@
-"""What doctor finds out, before it is judged: frozen data."""
+"""What doctor finds out, and what it says of that: frozen data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from bakegen.docker.buildx import Buildx
 from bakegen.docker.inspect import InspectedBuilder
 from bakegen.output.compare import Changes
 from bakegen.registries.authenticate import RegistryState
+
+Severity = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +94,18 @@ class Facts:
     project: ProjectFacts | Unanswered | None
     registries: tuple[RegistryState, ...] | Unanswered = ()
     outputs: Changes | Unanswered | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; unless it is ok, `fix` is a command for a shell."""
+
+    check: str
+    state: Severity
+    found: str
+    fix: str = ""
+
+
+def unknown(check: str, cause: Finding) -> Finding:
+    """Return the finding for what is not known because of something else that is wrong."""
+    return Finding(check, "warning", f"not known, because of the {cause.check}", cause.fix)

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 from bakegen.bake.model import BAKE_FILE
 from bakegen.console import count
 from bakegen.doctor.builder_findings import judge_builder, judge_platforms
-from bakegen.doctor.facts import DockerFacts, EngineFacts, Facts, ProjectFacts, Unanswered
-from bakegen.doctor.finding import Finding, Severity, unknown
+from bakegen.doctor.facts import DockerFacts, EngineFacts, Facts, Finding, ProjectFacts, Severity, Unanswered, unknown
 from bakegen.output.compare import Changes
 from bakegen.output.files import RECORDS
 from bakegen.registries.authenticate import RegistryState

@@ -1,11 +1,12 @@
-"""Rows for `bakegen list`, as plain data.
+"""Rows of plain data, and tables of them for a terminal of some width.
 
-In: the graph, selected targets and an environment. Out: rows (mappings of plain values) that the command prints as table,
-JSON or names. They hold what bake reads in that environment.
+In: the graph, selected targets and an environment. Out: the rows of `bakegen list`, which hold what bake reads in that
+environment. In: any rows. Out: lines.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -97,8 +98,36 @@ def table(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
+def folded(rows: Sequence[Row], columns: Sequence[str], width: int | None) -> list[str]:
+    """Return rows as lines of at most `width` characters, as far as words allow; None is for any width.
+
+    What is None in a row is not known; a column without anything that is known is left out.
+    """
+    known = [column for column in columns if any(row[column] not in (None, [], ()) for row in rows)]
+    lines = table([{column: _cell(row[column]) or "-" for column in known} for row in rows], known)
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    first, *rest = known
+    margin = max(map(len, rest), default=0) + 4
+    blocks = []
+    for row in rows:
+        blocks.append(_cell(row[first]))
+        for column in rest:
+            blocks += textwrap.wrap(
+                _cell(row[column]),
+                width,
+                initial_indent=f"  {column}".ljust(margin),
+                subsequent_indent=" " * margin,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return blocks
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, list):
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) if all(isinstance(item, str) for item in value) else str(len(value))
     if isinstance(value, dict):
         return " ".join(f"{key}={item}" for key, item in value.items())
