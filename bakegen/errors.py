@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 from unicodedata import combining, east_asian_width
@@ -234,6 +234,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return ""
     shown = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
     return f"known here: {shown}"
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return names in a line; those above `most` are only counted.
+
+    >>> some(["a", "b"]), some(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def narrowed(problem: Problem, *patterns: str) -> Problem:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bakegen.errors import BakegenError, Problem, fail
+from bakegen.errors import fail, some
 from bakegen.expressions.bake_environment import PLATFORMS, platforms_in
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
@@ -22,8 +22,6 @@ from bakegen.graph.model import Group, Target
 from bakegen.output.compare import compare
 from bakegen.project import Project
 from bakegen.render.files import readme_path, render, render_bake_file
-
-_SHOWN = 3  # names in a message
 
 Sent = Literal["pushed", "loaded", "built"]
 
@@ -112,10 +110,9 @@ def check_current(project: Project, names: Iterable[str]) -> None:
     built_from = {path: file for path, file in files.items() if path.startswith(f"{OUTPUT}/") and path not in own}
     stale = compare(project.root, built_from, built_from.__contains__).differing
     if stale:
-        more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
         raise fail(
             "stale-output",
-            f"what is to be built is not what the manifests make: {', '.join(stale[:_SHOWN])}{more}",
+            f"what is to be built is not what the manifests make: {some(stale)}",
             hint="write it: bakegen generate",
         )
 
@@ -138,29 +135,24 @@ def published(targets: Sequence[Target], what: str, hint: str) -> list[Target]:
     found = [target for target in targets if target.publish]
     if not found:
         names = [target.name for target in targets]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         verb = "is" if len(names) == 1 else "are"
         raise fail(
             "not-published",
-            f"there is nothing to {what}: {', '.join(names[:_SHOWN])}{more} {verb} not published",
+            f"there is nothing to {what}: {some(names)} {verb} not published",
             hint=hint,
         )
     return found
 
 
 def _check_loadable(targets: Sequence[Target], platforms: Mapping[str, tuple[str, ...]]) -> None:
-    several = [target for target in targets if len(platforms[target.name]) > 1]
-    if several:
-        first = several[0]
-        raise BakegenError(
-            [
-                Problem(
-                    code="several-platforms",
-                    message=f"--load takes one platform, and {first.name} is for {', '.join(platforms[first.name])}",
-                    hint=f"choose one, --platform {platforms[first.name][0]}, or send them all to a registry with --push",
-                )
-            ]
-        )
+    for target in targets:
+        first, *others = platforms[target.name]
+        if others:
+            raise fail(
+                "several-platforms",
+                f"--load takes one platform, and {target.name} is for {', '.join((first, *others))}",
+                hint=f"choose one, --platform {first}, or send them all to a registry with --push",
+            )
 
 
 def _closure(graph: Graph, names: Iterable[str]) -> set[str]:

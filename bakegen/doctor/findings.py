@@ -13,6 +13,7 @@ from bakegen.bake.model import BAKE_FILE
 from bakegen.console import count
 from bakegen.doctor.builder_findings import judge_builder, judge_platforms
 from bakegen.doctor.facts import DockerFacts, EngineFacts, Facts, Finding, ProjectFacts, Severity, Unanswered, unknown
+from bakegen.errors import some
 from bakegen.output.compare import Changes
 from bakegen.output.files import RECORDS
 from bakegen.registries.authenticate import RegistryState
@@ -20,7 +21,6 @@ from bakegen.spec.bake_attributes import OLDEST_BUILDX
 
 GIGABYTE = 10**9
 LITTLE, TOO_LITTLE = 10 * GIGABYTE, 1 * GIGABYTE  # bytes of free disk below which there is a warning, or an error
-_SHOWN = 3  # files that are named
 _DEFAULT_SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
 _PLUGIN = 'plugin="${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins/docker-'
 _START_OVER = 'config="${DOCKER_CONFIG:-$HOME/.docker}/config.json" && mv "$config" "$config.old"'
@@ -211,9 +211,7 @@ def _outputs(facts: Facts) -> Iterator[Finding]:
 
 def _some(paths: Sequence[str]) -> str:
     """Return paths in a line, the bake file first."""
-    ordered = sorted(paths, key=lambda path: path != BAKE_FILE)
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(ordered[:_SHOWN]) + more
+    return some(sorted(paths, key=lambda path: path != BAKE_FILE))
 
 
 def _install(facts: Facts, what: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.errors import BakegenError, Problem, fail, printable
+from bakegen.errors import BakegenError, Problem, fail, printable, some
 from bakegen.expressions.bake_environment import platforms_in, repositories_in
 from bakegen.expressions.text import Text
 from bakegen.graph.expand import build_args
@@ -22,8 +22,6 @@ from bakegen.source.yaml import KeyPath
 from bakegen.spec.references import familiar
 from bakegen.views.listing import Row, built_targets, target_row
 from bakegen.views.missing_tag import why_no_tag
-
-_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +98,9 @@ def _find(project: Project, words: Sequence[str], environment: Mapping[str, str]
         raise
     if len(picked) > 1:
         names = [target.name for target in picked]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         raise fail(
             "several-targets",
-            f"{' '.join(words)} picks {len(names)} targets: {', '.join(names[:_SHOWN])}{more}",
+            f"{' '.join(words)} picks {len(names)} targets: {some(names, 12)}",
             hint="name one of them, or add selectors such as python=3.9",
         )
     return [picked[0]]
