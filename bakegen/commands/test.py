@@ -50,12 +50,11 @@ def check_images(
 
     project = project_in(context)
     selected = selected_in(context, project, selectors, everything=everything, verb="test")
-    options = run.CheckOptions(platforms=platform, pull=pull, jobs=jobs)
-    plan = run.plan_checks(project, selected, options)
+    plan = run.plan_checks(project, selected, platform)
     if plan.unchecked:
         say(f"left out: {count(plan.unchecked, 'target')} without checks")
     file = output_file(context, junit)
-    results = run.run_checks(project, plan, options, progress)
+    results = run.run_checks(project, plan, progress, pull=pull, jobs=jobs)
     refusal = _write(file, report.junit(results)) if file else ""
     if form is TextFormat.json:
         print_json(report.result_rows(results))

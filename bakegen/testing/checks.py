@@ -11,11 +11,11 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bakegen.errors import BakegenError, Collector
+from bakegen.errors import Collector
 from bakegen.expressions.scope import Expression, Scope
 from bakegen.expressions.text import Text
 from bakegen.graph.scope import FamilyNames
-from bakegen.manifest.checks import Mistake, expressions_of
+from bakegen.manifest.checks import expressions_of
 from bakegen.manifest.model import CheckRule, Manifest
 from bakegen.project import Project
 from bakegen.spec.platforms import Platform
@@ -55,74 +55,59 @@ def evaluate_checks(
             scope = family.of(target)
             for platform in declared:
                 inner = scope.with_names({"platform": Platform(platform)})
-                work = _Evaluation(manifest, inner, environment, problems)
-                checks = [work.check(rule) for rule in manifest.release(target.release).checks]
+                checks = [
+                    _check(rule, manifest, inner, environment, problems)
+                    for rule in manifest.release(target.release).checks
+                ]
                 found[name, platform] = tuple(check for check in checks if check)
     problems.stop_if_any()
     return found
 
 
-class _Evaluation:
-    """The texts of one target's checks on one platform."""
+def _check(
+    rule: CheckRule, manifest: Manifest, scope: Scope, environment: Mapping[str, str], problems: Collector
+) -> Check | None:
+    """Return a check, None if a text of it is wrong; then the problems have grown."""
+    texts: dict[Expression, Text] = {}
+    expressions = list(expressions_of(rule))
+    for expression, mistake in expressions:
+        with problems.collecting():
+            text = scope.text(expression)
+            # A command is split before variables are put in, so that no value of theirs becomes two words.
+            if found := mistake(text.as_written() if expression is rule.run else text.at_bake_time(environment)):
+                raise manifest.source.failure("wrong-value", found[0], expression.path, hint=found[1])
+            texts[expression] = text
+    if len(texts) < len(expressions):
+        return None
 
-    def __init__(self, manifest: Manifest, scope: Scope, environment: Mapping[str, str], problems: Collector) -> None:
-        self.manifest = manifest
-        self.scope = scope
-        self.environment = environment
-        self.problems = problems
+    def plain(expression: Expression) -> str:
+        return texts[expression].at_bake_time(environment)
 
-    def check(self, rule: CheckRule) -> Check | None:
-        """Return a check, None if a text of it is wrong; then the problems have grown."""
-        texts: dict[Expression, Text] = {}
-        sound = True
-        for expression, mistake in expressions_of(rule):
-            try:
-                texts[expression] = self.text(expression, mistake, whole=expression is not rule.run)
-            except BakegenError as error:
-                sound = False
-                for problem in error.problems:
-                    self.problems.keep(problem)
-        if not sound:
-            return None
+    def optional(expression: Expression | None) -> str | None:
+        return plain(expression) if expression else None
 
-        def plain(expression: Expression | None) -> str | None:
-            return self.resolved(texts[expression]) if expression else None
+    def mapping(expressions: Mapping[str, Expression]) -> dict[str, str]:
+        return {key: plain(expression) for key, expression in expressions.items()}
 
-        def mapping(expressions: Mapping[str, Expression]) -> dict[str, str]:
-            return {key: self.resolved(texts[expression]) for key, expression in expressions.items()}
-
-        run: tuple[str, ...] | None = None
-        if rule.run is not None:  # split before variables are put in, so that no value of theirs becomes two words
-            words = (
-                _words(texts[rule.run])
-                if isinstance(rule.run, Expression)
-                else [texts[expression] for expression in rule.run]
-            )
-            run = tuple(map(self.resolved, words))
-        size = plain(rule.size)
-        return Check(
-            name=rule.name,
-            run=run,
-            entrypoint=plain(rule.entrypoint),
-            output=plain(rule.output),
-            matches=plain(rule.matches),
-            exit=rule.exit,
-            timeout=rule.timeout,
-            files=tuple(self.resolved(texts[expression]) for expression in rule.files),
-            user=plain(rule.user),
-            environment=mapping(rule.environment),
-            labels=mapping(rule.labels),
-            size=None if size is None else size_in_bytes(size),
-        )
-
-    def text(self, expression: Expression, mistake: Mistake, *, whole: bool) -> Text:
-        text = self.scope.text(expression)
-        if found := mistake(self.resolved(text) if whole else text.as_written()):
-            raise BakegenError([self.manifest.source.problem("wrong-value", found[0], expression.path, hint=found[1])])
-        return text
-
-    def resolved(self, text: Text) -> str:
-        return text.at_bake_time(self.environment)
+    run: tuple[str, ...] | None = None
+    if isinstance(rule.run, Expression):
+        run = tuple(word.at_bake_time(environment) for word in _words(texts[rule.run]))
+    elif rule.run is not None:
+        run = tuple(map(plain, rule.run))
+    return Check(
+        name=rule.name,
+        run=run,
+        entrypoint=optional(rule.entrypoint),
+        output=optional(rule.output),
+        matches=optional(rule.matches),
+        exit=rule.exit,
+        timeout=rule.timeout,
+        files=tuple(map(plain, rule.files)),
+        user=optional(rule.user),
+        environment=mapping(rule.environment),
+        labels=mapping(rule.labels),
+        size=size_in_bytes(plain(rule.size)) if rule.size else None,
+    )
 
 
 _PRIVATE = 0xF0000  # the first of the characters that nobody else uses

@@ -1,6 +1,6 @@
 """Run the checks of a selection: of each published target, on each of its platforms.
 
-In: a `Project`, the selected targets and `CheckOptions`. Out: a `CheckResult` for each check, in the order of the manifests.
+In: a `Project` and the selected targets. Out: a `CheckResult` for each check, in the order of the manifests.
 """
 
 from __future__ import annotations
@@ -28,15 +28,6 @@ from bakegen.testing.results import CheckResult, check_result, missing_platform_
 Watch = Callable[[int], AbstractContextManager[Callable[[str], None]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOptions:
-    """How the selection is to be tested."""
-
-    platforms: str = ""
-    pull: bool = False
-    jobs: int = 1
-
-
 @dataclass(frozen=True, slots=True)
 class CheckPlan:
     """What is to be tested: targets with their platforms and references, and the checks by target and platform."""
@@ -47,10 +38,10 @@ class CheckPlan:
     unchecked: int  # published targets of the selection that have no checks
 
 
-def plan_checks(project: Project, selected: Sequence[Target], options: CheckOptions) -> CheckPlan:
-    """Return what is to be tested; raises `BakegenError` if nothing is, or if a check cannot be evaluated."""
+def plan_checks(project: Project, selected: Sequence[Target], asked: str) -> CheckPlan:
+    """Return what is to be tested on the `asked` platforms, or all; raises `BakegenError` if nothing is, or if a check cannot be evaluated."""
     graph = project.graph
-    platforms = narrowed(selected, options.platforms or os.environ.get(PLATFORMS, ""))
+    platforms = narrowed(selected, asked or os.environ.get(PLATFORMS, ""))
     wanted = published(
         [target for target in selected if target.name in platforms], "test", "name what is built from it"
     )
@@ -69,15 +60,15 @@ def plan_checks(project: Project, selected: Sequence[Target], options: CheckOpti
     )
 
 
-def run_checks(project: Project, plan: CheckPlan, options: CheckOptions, watch: Watch) -> list[CheckResult]:
-    """Run the checks; `watch` is told how many steps there are, and of each that is done. No container is left, whatever happens.
+def run_checks(project: Project, plan: CheckPlan, watch: Watch, *, pull: bool, jobs: int) -> list[CheckResult]:
+    """Run the checks, `jobs` at once; `watch` is told how many steps there are, and of each that is done. No container is left, whatever happens.
 
     Raises `BakegenError` if there is no engine here.
     """
     buildx = require_buildx(find_buildx())
     require_daemon()
-    with ending_on_signals(), ThreadPoolExecutor(options.jobs) as pool, DockerSession() as docker:
-        images = ImageLookup(docker, buildx.command, pull=options.pull).images(plan.references, pool)
+    with ending_on_signals(), ThreadPoolExecutor(jobs) as pool, DockerSession() as docker:
+        images = ImageLookup(docker, buildx.command, pull=pull).images(plan.references, pool)
         cases = [
             CheckCase(name, platform, image, plan.checks[name, platform])
             for name, platforms in plan.platforms.items()
