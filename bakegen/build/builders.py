@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from bakegen.docker.endpoints import default_endpoint
@@ -77,14 +78,9 @@ class BuilderComparison:
     commands: tuple[Command, ...]
 
 
-def declared_builders(manifests: Iterable[Manifest]) -> dict[str, Builder]:
-    """Return all declared builders by name."""
-    return {builder.name: builder for manifest in reversed(list(manifests)) for builder in manifest.builders}
-
-
 def pick_builders(manifests: Sequence[Manifest], names: Sequence[str]) -> list[Builder]:
     """Return the declared builders of these names, or all; raises `BakegenError` if there are none such."""
-    declared = declared_builders(manifests)
+    declared = {builder.name: builder for manifest in reversed(manifests) for builder in manifest.builders}
     if not declared:
         raise fail(
             "unknown-builder",
@@ -271,7 +267,7 @@ def _mending(
     for pair in pairs:
         if pair.declared and pair.differences:
             want = next(want for node, want in wanted if node is pair.declared)
-            name = _free_name(builder, taken)
+            name = next(name for name in map(f"{builder.name}{{}}".format, count()) if name not in taken)
             taken.add(name)
             yield _create(builder, name, pair.declared, want, append=True)
 
@@ -279,13 +275,6 @@ def _mending(
 def _creating(builder: Builder, wanted: Sequence[tuple[Node, NodeSettings]]) -> Iterator[Command]:
     for index, (node, want) in enumerate(wanted):
         yield _create(builder, f"{builder.name}{index}", node, want, append=index > 0)
-
-
-def _free_name(builder: Builder, taken: set[str]) -> str:
-    index = 0
-    while f"{builder.name}{index}" in taken:
-        index += 1
-    return f"{builder.name}{index}"
 
 
 def _create(builder: Builder, name: str, node: Node, want: NodeSettings, *, append: bool) -> Command:

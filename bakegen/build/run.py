@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bakegen.bake.model import BAKE_FILE
 from bakegen.build.plan import BuildPlan
@@ -21,7 +20,7 @@ from bakegen.build.results import TargetResult, results_of_failure, results_of_s
 from bakegen.docker.buildx import Buildx, require_builder
 from bakegen.docker.config import portable_environment
 from bakegen.docker.history import read_history
-from bakegen.docker.instances import begun_builds
+from bakegen.docker.instances import begun_builds, read_object
 from bakegen.docker.process import Program, ask, ending_on_signals, run
 
 _PROVENANCE = "BUILDX_METADATA_PROVENANCE"
@@ -64,16 +63,8 @@ def run_build(
         if code:
             results = results_of_failure(plan, builds, history, read_tags)
         else:
-            results = results_of_success(plan, builds, history, _read_metadata(metadata), read_tags)
+            results = results_of_success(plan, builds, history, read_object(metadata), read_tags)
         return BuildOutcome(code, results, history.silent)
-
-
-def _read_metadata(file: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError):  # bake was told to do something else than to build
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _read_tags(plan: BuildPlan, root: Path, buildx: Buildx, environment: Mapping[str, str]) -> dict[str, list[str]]:

@@ -142,7 +142,8 @@ def _from_helper(name: str, server: str, run: RunProgram) -> StoredLogin | None:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise _mute(program, server)
+        message = f"credential helper {program} does not answer for {server}"
+        raise fail("docker-config", message, hint=f"try it: echo {server} | {program} get")
     user, secret = str(answer.get("Username", "")), str(answer.get("Secret", ""))
     return _login("", "", secret) if user == _TOKEN_USER else _login(user, secret)
 
@@ -153,14 +154,6 @@ def missing_helper(program: str) -> BakegenError:
         "missing-helper",
         f"credential helper {program} not found on PATH",
         hint=f"install it, or take it out of {config_folder() / 'config.json'} (`credsStore`, `credHelpers`)",
-    )
-
-
-def _mute(program: str, server: str) -> BakegenError:
-    return fail(
-        "docker-config",
-        f"credential helper {program} does not answer for {server}",
-        hint=f"try it: echo {server} | {program} get",
     )
 
 

@@ -88,7 +88,7 @@ def begun_builds(asked: str, since: float) -> dict[str, BegunBuild]:
     for reference in _references(folder / _GROUPS, asked, since):
         for file in folder.glob(f"[!_]*/*/{reference}"):
             builder, node, _ = file.parts[-3:]
-            target = _read(file).get("Target", "")
+            target = read_object(file).get("Target", "")
             nodes = found[target].nodes if target in found else ()
             found[target] = BegunBuild(reference, builder, (*nodes, node))
     return found
@@ -98,13 +98,14 @@ def _references(folder: Path, asked: str, since: float) -> list[str]:
     for file in folder.glob("*"):  # there may be one for each run of years
         with suppress(OSError):  # buildx clears up just now
             if file.stat().st_mtime > since - _DOUBT:
-                group = _read(file)
+                group = read_object(file)
                 if asked in (group.get("Targets") or ()):
                     return list(group.get("Refs") or ())
     return []
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_object(file: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, an empty one if there is none."""
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError):

@@ -54,7 +54,8 @@ Progress = Callable[[int], AbstractContextManager[Callable[[str], None]]]
 
 def collect(directory: Path, ask: Asker, progress: Progress) -> Facts:
     """Return all facts as seen from a folder."""
-    project = _project(directory)
+    root = _or_why(partial(find_root, directory))
+    project = None if isinstance(root, Unanswered) else _or_why(partial(load_project, root))
     graph = project.graph if isinstance(project, Project) else None
     registries = _or_why(partial(find_destinations, graph, os.environ)) if graph else ()
     hosts = () if isinstance(registries, Unanswered) else registries
@@ -234,11 +235,6 @@ def _registry_check(
 
 
 # --- the project ---
-
-
-def _project(directory: Path) -> Project | Unanswered | None:
-    root = _or_why(partial(find_root, directory))
-    return None if isinstance(root, Unanswered) else _or_why(partial(load_project, root))
 
 
 def _project_facts(graph: Graph) -> ProjectFacts:

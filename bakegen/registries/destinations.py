@@ -88,7 +88,14 @@ def find_destinations(
     problems = [problem for found in entries.values() for problem in _clashes(found)]
     if problems:
         raise BakegenError(problems)
-    return tuple(_destination(host, tuple(by_host[host]), entries[host]) for host in hosts)
+    destinations = []
+    for host in hosts:
+        first = next(iter(entries[host]), None)
+        kind = first.kind if first else kind_of(host)
+        variables = first.variables if first else kind.variables
+        names = tuple(by_host[host])
+        destinations.append(Destination(host=host, kind=kind, variables=variables, repositories=names, declared=first))
+    return tuple(destinations)
 
 
 def find_repositories(
@@ -129,13 +136,6 @@ def pick_hosts(hosts: Collection[str], only: str, images: Sequence[str] = (), pr
             hint=hint or "name registries under `registries:`",
         )
     return found
-
-
-def _destination(host: str, names: tuple[str, ...], entries: Sequence[Repository]) -> Destination:
-    first = entries[0] if entries else None
-    kind = first.kind if first else kind_of(host)
-    variables = first.variables if first else kind.variables
-    return Destination(host=host, kind=kind, variables=variables, repositories=names, declared=first)
 
 
 def _clashes(entries: Sequence[Repository]) -> Iterator[Problem]:

@@ -84,7 +84,8 @@ def plan_pushes(project: Project, pages: Iterable[Repository], environment: Envi
     pushes = []
     for repository in wanted:
         provider, file = repository.kind.readme, project.root / readme_path(repository.image)
-        short = _short(project.graph.manifest(repository.image).description, provider)
+        description = project.graph.manifest(repository.image).description
+        short = textwrap.shorten(description, _SHORT[provider], placeholder="…") if provider in _SHORT else ""
         options = ("--provider", provider, "--file", str(file), *(("--short", short) if short else ()), *config)
         command = ("docker", "pushrm", *options, _target(repository))
         variables = dict(_variables(repository, environment))
@@ -153,11 +154,6 @@ def _check_current(project: Project, images: Iterable[str]) -> None:
     stale = compare(project.root, made, made.__contains__).differing
     if stale:
         raise fail("stale-output", f"not up to date: {', '.join(stale)}", hint="write it: bakegen generate --docs")
-
-
-def _short(description: str, provider: str) -> str:
-    """Return as much of a description as fits beside the name of a repository; empty if nothing is shown there."""
-    return textwrap.shorten(description, _SHORT[provider], placeholder="…") if provider in _SHORT else ""
 
 
 def _variables(repository: Repository, environment: Environment) -> Iterator[tuple[str, str]]:

@@ -110,7 +110,7 @@ class DockerSession:
     @contextmanager
     def pulled(self, image: str, platform: str) -> Iterator[None]:
         """Have an image, named by its digest, in the engine; it goes again if it was not there before."""
-        kept = self._has_image(image)
+        kept = self._asker(["docker", "image", "inspect", image]).code == 0
         if not kept:
             self._pulled.add(image)
         self.call("docker", "pull", "--quiet", f"--platform={platform}", image)
@@ -118,19 +118,9 @@ class DockerSession:
             yield
         finally:
             if not kept:
-                self._remove_image(image)
-
-    def _has_image(self, image: str) -> bool:
-        try:
-            self.call("docker", "image", "inspect", image)
-        except DockerError:
-            return False
-        return True
-
-    def _remove_image(self, image: str) -> None:
-        with suppress(DockerError):  # somebody has begun to use it, and may keep it
-            self.call("docker", "image", "rm", image)
-        self._pulled.discard(image)
+                with suppress(DockerError):  # somebody has begun to use it, and may keep it
+                    self.call("docker", "image", "rm", image)
+                self._pulled.discard(image)
 
 
 def run_options(platform: str, entrypoint: str | None) -> list[str]:

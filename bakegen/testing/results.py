@@ -75,7 +75,7 @@ def check_result(case: CheckCase, check: Check, evidence: Evidence, limits: Limi
         first = next(iter(evidence.missing))
         look = f'docker cp --follow-link "$c":{shlex.quote(first)} - | tar --list'
         failures.append(_failure(*lines, command=_with_container(case, name, look)))
-    if lines := [*_config_lines(check, evidence.config), *_size_lines(check, evidence.size)]:
+    if lines := list(_config_lines(check, evidence.config, evidence.size)):
         look = 'docker container inspect --size "$c"'
         failures.append(_failure(*lines, command=_with_container(case, name, look)))
     return CheckResult(case.target, case.platform, check.name, case.image.references, evidence.seconds, tuple(failures))
@@ -133,13 +133,15 @@ def _missing_line(path: str, why: str) -> str:
     return f"{path} is missing" if known else f"{path} cannot be found: {why}"
 
 
-def _config_lines(check: Check, config: Mapping[str, Any]) -> Iterator[str]:
+def _config_lines(check: Check, config: Mapping[str, Any], size: int) -> Iterator[str]:
     user = config.get("User") or "root"
     if check.user is not None and user != check.user:
         yield f'expected user "{check.user}", got "{user}"'
     variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
     yield from _differences("", check.environment, variables)
     yield from _differences("label ", check.labels, config.get("Labels") or {})
+    if check.size is not None and size > check.size:
+        yield f"expected at most {size_text(check.size)}, got {size_text(size)} ({size:,} bytes)"
 
 
 def _differences(what: str, expected: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
@@ -147,9 +149,3 @@ def _differences(what: str, expected: Mapping[str, str], found: Mapping[str, str
         if found.get(name) != value:
             got = f'got "{found[name]}"' if name in found else "which is not set"
             yield f'expected {what}{name}="{value}", {got}'
-
-
-def _size_lines(check: Check, size: int) -> Sequence[str]:
-    if check.size is None or size <= check.size:
-        return ()
-    return (f"expected at most {size_text(check.size)}, got {size_text(size)} ({size:,} bytes)",)

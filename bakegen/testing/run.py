@@ -16,12 +16,11 @@ from bakegen.docker.buildx import find_buildx, require_buildx, require_daemon
 from bakegen.docker.process import ending_on_signals
 from bakegen.errors import fail
 from bakegen.expressions.bake_environment import PLATFORMS
-from bakegen.expressions.limits import Limits
 from bakegen.graph.model import Target
 from bakegen.project import Project
 from bakegen.testing.checks import Check, evaluate_checks
 from bakegen.testing.containers import DockerSession
-from bakegen.testing.evidence import CheckCase, Evidence, gather_evidence
+from bakegen.testing.evidence import CheckCase, gather_evidence
 from bakegen.testing.images import ImageLookup
 from bakegen.testing.results import CheckResult, check_result, missing_platform_result, missing_references_result
 
@@ -83,11 +82,9 @@ def run_checks(project: Project, plan: CheckPlan, watch: Watch, *, pull: bool, j
     }
     with project.evaluator.limits:  # they would bound the programs that are started, too, so none is started here
         for case, evidence in zip(cases, found, strict=True):
-            results[case.target] += _judged(case, evidence, project.evaluator.limits)
+            if isinstance(evidence, str):
+                results[case.target].append(missing_platform_result(case, evidence))
+            else:
+                pairs = zip(case.checks, evidence, strict=True)
+                results[case.target] += [check_result(case, *pair, project.evaluator.limits) for pair in pairs]
     return [result for name in plan.platforms for result in results[name]]
-
-
-def _judged(case: CheckCase, evidence: Sequence[Evidence] | str, limits: Limits) -> list[CheckResult]:
-    if isinstance(evidence, str):
-        return [missing_platform_result(case, evidence)]
-    return [check_result(case, check, seen, limits) for check, seen in zip(case.checks, evidence, strict=True)]

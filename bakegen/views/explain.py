@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakegen.errors import BakegenError, Problem, fail, printable, some
+from bakegen.errors import BakegenError, fail, printable, some
 from bakegen.expressions.bake_environment import platforms_in, repositories_in
 from bakegen.expressions.text import Text
 from bakegen.graph.expand import build_args
 from bakegen.graph.graph import Graph
-from bakegen.graph.model import Absent, Target
+from bakegen.graph.model import Target
 from bakegen.project import Project
 from bakegen.source.yaml import KeyPath
 from bakegen.spec.references import familiar
@@ -88,7 +88,8 @@ def _find(project: Project, words: Sequence[str], environment: Mapping[str, str]
         return tagged
     for absent in graph.absent:
         if absent.name == word:
-            raise BakegenError([_absent_problem(graph, absent)])
+            source = graph.manifest(absent.image).source
+            raise source.failure("absent-target", f"{word} does not exist: {absent.reason}", absent.path)
     try:
         picked = graph.select(words)
     except BakegenError as error:
@@ -108,11 +109,6 @@ def _find(project: Project, words: Sequence[str], environment: Mapping[str, str]
 
 def _tags(target: Target, environment: Mapping[str, str]) -> set[str]:
     return {tag.at_bake_time(environment) for tag in target.tags} if target.publish else set()
-
-
-def _absent_problem(graph: Graph, absent: Absent) -> Problem:
-    source = graph.manifest(absent.image).source
-    return source.problem("absent-target", f"{absent.name} does not exist: {absent.reason}", absent.path)
 
 
 def _lines(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iterator[Line]:
