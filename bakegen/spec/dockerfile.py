@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from bakegen.errors import Position, Problem, did_you_mean, line_at, narrowed
 from bakegen.spec.csv_record import csv_fields
+from bakegen.spec.platforms import Platform, normal_platform
 
 Kind: TypeAlias = Literal["FROM", "COPY --from", "RUN --mount"]  # ADD has no --from (instructions/parse.go)
 
@@ -511,10 +512,6 @@ def _mounted(options: str, line: int) -> str:
 
 # ---- builds (dockerfile2llb/convert.go, dockerfile2llb/platform.go) ----
 
-# As containerd normalises them: https://github.com/containerd/platforms/blob/main/database.go
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
-_VARIANTS = {("amd64", "v1"): "", ("arm64", "v8"): "", ("arm64", "8"): "", ("arm", ""): "v7", ("arm", "7"): "v7"}
-
 
 def references(
     dockerfile: Dockerfile,
@@ -570,11 +567,8 @@ def _environment(
 @lru_cache(maxsize=256)
 def _platform_args(prefix: str, platform: str) -> Mapping[str, str]:
     """Return the "automatic platform ARGs" of one platform, os/architecture or os/architecture/variant."""
-    system, architecture, variant = (*platform.lower().split("/", 2), "", "")[:3]
-    architecture = _ARCHITECTURES.get(architecture, architecture)
-    variant = _VARIANTS.get((architecture, variant), variant)
-    name = "/".join(filter(None, (system, architecture, variant)))
-    values = {"PLATFORM": name, "OS": system, "OSVERSION": "", "ARCH": architecture, "VARIANT": variant}
+    name = Platform(normal_platform(platform))
+    values = {"PLATFORM": str(name), "OS": name.os, "OSVERSION": "", "ARCH": name.arch, "VARIANT": name.variant}
     return {prefix + key: value for key, value in values.items()}
 
 

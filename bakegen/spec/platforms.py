@@ -34,29 +34,18 @@ KNOWN = (
     "windows/arm64",
 )
 
-# Other spellings that engines understand, and what each normalises to (containerd/platforms, database.go).
-_ALIASES = {
-    "linux/arm": "linux/arm/v7",
-    "linux/arm64/v8": "linux/arm64",
-    "linux/arm64v8": "linux/arm64",
-    "linux/aarch64": "linux/arm64",
-    "linux/armhf": "linux/arm/v7",
-    "linux/armel": "linux/arm/v6",
-    "linux/x86_64": "linux/amd64",
-    "linux/x86-64": "linux/amd64",
-    "linux/amd64/v1": "linux/amd64",
-    "linux/i386": "linux/386",
-    "linux/ppc64el": "linux/ppc64le",
-    "amd64": "linux/amd64",
-    "x86_64": "linux/amd64",
-    "arm64": "linux/arm64",
-    "arm64v8": "linux/arm64",
-    "aarch64": "linux/arm64",
-    "ppc64le": "linux/ppc64le",
-    "ppc64el": "linux/ppc64le",
-    "s390x": "linux/s390x",
-    "riscv64": "linux/riscv64",
+# Other spellings of architectures, and of architectures with their variant (containerd/platforms, database.go).
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "arm64v8": "arm64",
+    "i386": "386",
+    "ppc64el": "ppc64le",
+    "armhf": "arm/v7",
+    "armel": "arm/v6",
 }
+_MACHINES = {"amd64/v1": "amd64", "arm64/v8": "arm64", "arm64/8": "arm64", "arm": "arm/v7", "arm/7": "arm/v7"}
 
 
 class Platform(str):
@@ -89,18 +78,25 @@ def platform_mistake(text: str) -> str:
     """Return what is wrong with a platform (bake would pass it on unchecked), or an empty string."""
     if text in KNOWN:
         return ""
-    right = _ALIASES.get(text.lower()) or (text.lower() if text.lower() in KNOWN else None)
-    if right:
+    right = normal_platform(text if "/" in text else f"linux/{text}")
+    if right in KNOWN:
         return f'write "{right}"'
     near = difflib.get_close_matches(text, KNOWN, n=1, cutoff=0.5)
     return f'did you mean "{near[0]}"?' if near else "a platform is written OS/ARCH, such as linux/arm64"
 
 
 def platform_of(os: str, arch: str, variant: str) -> str:
-    """Return a platform in the one spelling that manifests have, from its parts in the index of an image.
+    """Return a platform in the one spelling that manifests have, from its parts in the index of an image."""
+    return normal_platform("/".join(filter(None, (os, arch, variant))))
 
-    >>> platform_of("linux", "arm64", "v8"), platform_of("linux", "arm", "v7")
-    ('linux/arm64', 'linux/arm/v7')
+
+def normal_platform(text: str) -> str:
+    """Return OS/ARCH or OS/ARCH/VARIANT in the one spelling that manifests have.
+
+    >>> normal_platform("linux/arm64/v8"), normal_platform("linux/armhf"), normal_platform("Linux/x86_64")
+    ('linux/arm64', 'linux/arm/v7', 'linux/amd64')
     """
-    text = "/".join(filter(None, (os, arch, variant)))
-    return _ALIASES.get(text, text)
+    system, _, machine = text.lower().partition("/")
+    architecture, slash, variant = machine.partition("/")
+    machine = _ARCHITECTURES.get(architecture, architecture) + slash + variant
+    return f"{system}/{_MACHINES.get(machine, machine)}"
