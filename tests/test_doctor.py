@@ -29,7 +29,7 @@ from bakegen.docker.buildx import Buildx
 from bakegen.docker.inspect import InspectedBuilder, InspectedNode, builds_how, choose_nodes, needed_nodes, read_builder
 from bakegen.docker.process import Reply, asking
 from bakegen.doctor.facts import BuilderUse, DockerFacts, EngineFacts, Facts, Finding, ProjectFacts, Unanswered
-from bakegen.doctor.findings import judge
+from bakegen.doctor.findings import judge_facts
 from bakegen.errors import Code, Problem
 from bakegen.output.compare import Changes
 from bakegen.output.lock import lock
@@ -170,7 +170,7 @@ def on(builder: InspectedBuilder | Unanswered | None, **more: Any) -> tuple[Buil
 
 
 def finding(facts: Facts, check: str) -> Finding:
-    [found] = [found for found in judge(facts) if found.check == check]
+    [found] = [found for found in judge_facts(facts) if found.check == check]
     return found
 
 
@@ -195,7 +195,7 @@ def without_engine(said: str = "Cannot connect", **more: Any) -> Facts:
 
 
 def test_all_is_well() -> None:
-    assert judge(WELL) == [
+    assert judge_facts(WELL) == [
         Finding("docker client", "ok", "28.5.2"),
         Finding("engine", "ok", "28.5.2"),
         Finding("disk", "ok", "50.0 GB free in /var/lib/docker"),
@@ -239,7 +239,7 @@ def test_whatever_is_not_well_comes_with_a_fix(name: str, readmes: bool, system:
     project = facts.project
     if isinstance(project, ProjectFacts):
         project = replace(project, readmes=readmes)
-    found = judge(replace(facts, project=project))
+    found = judge_facts(replace(facts, project=project))
 
     assert any(finding.state != "ok" for finding in found)
     assert all((finding.state == "ok") == (finding.fix == "") for finding in found)
@@ -403,7 +403,7 @@ def test_builders_of_several_images_are_told_apart() -> None:
     gone = replace(USE, name="gone", declared=True, builder=Unanswered('no builder "gone"'), mismatch="it is not there")
     facts = replace(WELL, bakegen="bakegen -C there", uses=(USE, farm, gone))
 
-    checks = [found.check for found in judge(facts) if found.check.startswith(("builder", "platform"))]
+    checks = [found.check for found in judge_facts(facts) if found.check.startswith(("builder", "platform"))]
     assert checks == [
         *("builder (current)", "builder farm", "builder gone"),
         *(f"platform linux/{arch} on {name}" for name in ("(current)", "farm", "gone") for arch in ("amd64", "arm64")),
@@ -448,14 +448,14 @@ def test_without_an_engine_nobody_knows_why_a_registry_does_not_answer(
 def test_no_registry_steers_the_terminal() -> None:
     asked = checked("failing", "it asks for a login by \x1b[31mBasic")
 
-    assert any("by \\x1b[31mBasic" in line for line in table_of(judge(replace(WELL, registries=(asked,)))))
+    assert any("by \\x1b[31mBasic" in line for line in table_of(judge_facts(replace(WELL, registries=(asked,)))))
 
 
 def test_the_plugin_matters_only_to_those_who_push_readmes() -> None:
     wanting = replace(WELL, project=replace(PROJECT, readmes=True))
     having = replace(wanting, docker=replace(DOCKER, plugins={"pushrm": "1.9.0"}))
 
-    assert "docker-pushrm" not in [found.check for found in judge(WELL)]
+    assert "docker-pushrm" not in [found.check for found in judge_facts(WELL)]
     assert finding(having, "docker-pushrm") == Finding("docker-pushrm", "ok", "1.9.0")
     assert finding(wanting, "docker-pushrm").state == "warning"
     assert "/docker-pushrm_$(docker version" in finding(wanting, "docker-pushrm").fix

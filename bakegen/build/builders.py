@@ -24,7 +24,7 @@ CURRENT = "BUILDX_BUILDER"
 _PARALLELISM = "--oci-max-parallelism="
 _NETWORK = "--allow-insecure-entitlement=network.host"  # buildx adds it to whatever flags there are
 
-Command = tuple[str, ...]
+Arguments = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class BuilderComparison:
     exists: bool
     pairs: tuple[NodePair, ...]
     differences: tuple[str, ...]
-    commands: tuple[Command, ...]
+    commands: tuple[Arguments, ...]
 
 
 def pick_builders(manifests: Sequence[Manifest], names: Sequence[str]) -> list[Builder]:
@@ -130,13 +130,13 @@ def require_as_declared(choice: BuilderChoice) -> None:
         return
     comparison = compare_builder(choice.declared)
     if not comparison.exists:
-        raise mismatch(f'there is no builder "{choice.name}", which {choice.source} declares')
+        raise builder_mismatch(f'there is no builder "{choice.name}", which {choice.source} declares')
     if comparison.differences:
         listed = "; ".join(comparison.differences)
-        raise mismatch(f'the builder "{choice.name}" does not match {choice.source}: {listed}')
+        raise builder_mismatch(f'the builder "{choice.name}" does not match {choice.source}: {listed}')
 
 
-def mismatch(message: str, hint: str = "update it: bakegen builder create") -> BakegenError:
+def builder_mismatch(message: str, hint: str = "update it: bakegen builder create") -> BakegenError:
     """Return the error for a builder that is not what it should be."""
     return fail("builder-mismatch", message, hint=hint)
 
@@ -244,7 +244,7 @@ def _other_flags(flags: Iterable[str]) -> str:
 
 def _mending(
     builder: Builder, wanted: Sequence[tuple[Node, NodeSettings]], instance: Instance, pairs: Sequence[NodePair]
-) -> Iterator[Command]:
+) -> Iterator[Arguments]:
     """Yield the commands that make an instance match.
 
     A node that runs in a container or cluster is never told to leave: buildx would forget it and leave it running. It
@@ -272,12 +272,12 @@ def _mending(
             yield _create(builder, name, pair.declared, want, append=True)
 
 
-def _creating(builder: Builder, wanted: Sequence[tuple[Node, NodeSettings]]) -> Iterator[Command]:
+def _creating(builder: Builder, wanted: Sequence[tuple[Node, NodeSettings]]) -> Iterator[Arguments]:
     for index, (node, want) in enumerate(wanted):
         yield _create(builder, f"{builder.name}{index}", node, want, append=index > 0)
 
 
-def _create(builder: Builder, name: str, node: Node, want: NodeSettings, *, append: bool) -> Command:
+def _create(builder: Builder, name: str, node: Node, want: NodeSettings, *, append: bool) -> Arguments:
     return (
         *("create", "--name", builder.name, *(["--append"] if append else ["--driver", builder.driver])),
         *("--node", name, *(["--platform", ",".join(node.platforms)] if node.platforms else [])),

@@ -59,7 +59,7 @@ def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions)
     """Return what bake is to do; raises `BakegenError` if that cannot be, or if generated files are out of date."""
     graph = project.graph
     asked = wish.platforms or os.environ.get(PLATFORMS, "")
-    platforms = narrowed(selected, asked)
+    platforms = platforms_left(selected, asked)
     wanted = [target for target in selected if target.name in platforms]
     if wish.push or wish.load:
         what = "push" if wish.push else "load"
@@ -117,7 +117,7 @@ def check_current(project: Project, names: Iterable[str]) -> None:
         )
 
 
-def narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]]:
+def platforms_left(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]]:
     """Return the platforms that targets are built for, those without any left out; raises `BakegenError` if none is left."""
     left = {target.name: platforms_in(target.platforms, {PLATFORMS: asked}) for target in targets}
     if not any(left.values()):

@@ -124,12 +124,12 @@ def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False)
 
 
 def _run(buildx: Buildx, words: tuple[str, ...], what: str) -> None:
-    from bakegen.build.builders import mismatch
+    from bakegen.build.builders import builder_mismatch
     from bakegen.docker.buildx import run_buildx
 
     say(_shown(words))
     if complaint := run_buildx(buildx, words):
-        raise mismatch(f"buildx does not {what}: {complaint}", "")
+        raise builder_mismatch(f"buildx does not {what}: {complaint}", "")
 
 
 def _shown(words: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from bakegen.console import count, say
 if TYPE_CHECKING:
     from bakegen.output.compare import Changes
 
-KINDS = ("new", "changed", "removed", "edited", "foreign")
+_KINDS = ("new", "changed", "removed", "edited", "foreign")
 _SHOWN = 20  # paths of one kind that are named
 
 
@@ -20,7 +20,7 @@ def say_waiting() -> None:
 
 def say_changes(changes: Changes, *, done: bool) -> None:
     """Tell what was written, or would be."""
-    for kind in KINDS:
+    for kind in _KINDS:
         paths = getattr(changes, kind)
         for path in paths[:_SHOWN]:
             say(f"{kind:>9}  {path}")
@@ -34,4 +34,4 @@ def say_changes(changes: Changes, *, done: bool) -> None:
 
 def changes_data(changes: Changes) -> dict[str, Any]:
     """Return what was written, or would be, as plain data."""
-    return {**{kind: list(getattr(changes, kind)) for kind in KINDS}, "unchanged": len(changes.unchanged)}
+    return {**{kind: list(getattr(changes, kind)) for kind in _KINDS}, "unchanged": len(changes.unchanged)}

@@ -29,10 +29,10 @@ def doctor(
 
     from bakegen.docker.process import asking, ending_on_signals
     from bakegen.doctor.collect import PATIENCE, collect
-    from bakegen.doctor.findings import judge
+    from bakegen.doctor.findings import judge_facts
 
     with ending_on_signals(), asking(PATIENCE) as ask:
-        findings = judge(collect(context.obj, ask, progress))
+        findings = judge_facts(collect(context.obj, ask, progress))
     if form is TableFormat.json:
         print_json([asdict(finding) for finding in findings])
     else:

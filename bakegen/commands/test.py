@@ -16,7 +16,7 @@ from bakegen.errors import fail
 PROCESSORS = os.cpu_count() or 1
 
 
-def check_images(
+def run_tests(
     context: typer.Context,
     selectors: Selectors = None,
     everything: Annotated[bool, typer.Option("--all", help="Test everything if nothing is selected.")] = False,

@@ -40,7 +40,7 @@ _INSTALL = {  # how docker and its plugins are installed, by system
 }
 
 
-def judge(facts: Facts) -> list[Finding]:
+def judge_facts(facts: Facts) -> list[Finding]:
     """Return all findings."""
     client = _client(facts)
     engine = _engine(facts, client)

@@ -16,11 +16,11 @@ from bakegen.output.files import (
     STAGING,
     OutputFile,
     blaming,
-    load,
     look,
     open_root,
     output_problem,
     path_problems,
+    read_output,
 )
 from bakegen.output.records import digest, read_records, records_text
 from bakegen.source.open_folder import OpenFolder, Seen
@@ -93,14 +93,14 @@ def make_plan(folder: OpenFolder, wanted: Files, covers: Callable[[str], bool]) 
     kept = {path: _settled(folder, path, known) for path, known in others.items() if path not in leaving}
     kinds: dict[str, _Difference] = {}
     for path, known in leaving.items():
-        if found := load(folder, path):
+        if found := read_output(folder, path):
             kinds[path] = "removed" if digest(found.content) in known else "edited"
     removable, current = frozenset(kinds), {}
     for path, file in sorted(wanted.items()):
         with problems.collecting():
             seen = look(folder, path)
             _check_way(folder, seen, removable)
-            found = load(folder, path) if seen.is_file else None
+            found = read_output(folder, path) if seen.is_file else None
             kinds[path], current[path] = _judge(file, found, recorded.get(path, frozenset()))
     problems.stop_if_any()
     made = {path: frozenset({digest(file.content)}) for path, file in wanted.items()}
@@ -138,7 +138,7 @@ def _changes(kinds: Mapping[str, _Difference], *, stale_records: bool) -> Change
 
 def _settled(folder: OpenFolder, path: str, known: frozenset[str]) -> frozenset[str]:
     """Return which of the two hashes that a killed run left is the true one."""
-    if len(known) == 1 or not (found := load(folder, path)):
+    if len(known) == 1 or not (found := read_output(folder, path)):
         return known
     return known & {digest(found.content)} or known
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bakegen.output.compare import Changes, Files
-from bakegen.output.files import OutputFile, load, open_root
+from bakegen.output.files import OutputFile, open_root, read_output
 
 _MOST_PAIRS = 1_000_000  # of equal lines; difflib takes seconds for as many, and then ever longer
 
@@ -18,7 +18,7 @@ def unified_diff(root: Path, wanted: Files, changes: Changes) -> Iterator[str]:
     """Yield the lines, without newlines, of a diff from the files on disk to those that are wanted."""
     with open_root(root) as folder:
         for path in changes.differing:
-            yield from _file_diff(path, load(folder, path), wanted.get(path))
+            yield from _file_diff(path, read_output(folder, path), wanted.get(path))
 
 
 def _file_diff(path: str, old: OutputFile | None, new: OutputFile | None) -> Iterator[str]:

@@ -37,7 +37,7 @@ def open_root(root: Path) -> Iterator[OpenFolder]:
         yield folder
 
 
-def load(folder: OpenFolder, path: str) -> OutputFile | None:
+def read_output(folder: OpenFolder, path: str) -> OutputFile | None:
     """Return the regular file at a path of the project, None if there is none."""
     if not look(folder, path).is_file:
         return None

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from bakegen.output.files import RECORDS, load
+from bakegen.output.files import RECORDS, read_output
 from bakegen.source.open_folder import OpenFolder
 from bakegen.source.paths import path_mistake
 
@@ -22,7 +22,7 @@ Hashes = Mapping[str, frozenset[str]]
 
 def read_records(folder: OpenFolder) -> tuple[bytes, Hashes]:
     """Return the records as they are on disk, and the hashes of each file that they list."""
-    found = load(folder, RECORDS)
+    found = read_output(folder, RECORDS)
     content = found.content if found else b""
     hashes: dict[str, set[str]] = {}
     for line in content.decode(errors="replace").split("\n"):

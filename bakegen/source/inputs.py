@@ -18,7 +18,9 @@ from bakegen.errors import BakegenError, Code, Position, fail
 from bakegen.source.open_folder import FileTooLargeError, NotAFileError, OpenFolder
 
 MEBIBYTE = 1024 * 1024
-MOST = 4 * MEBIBYTE  # of a manifest or template: 120,000 lines; more is a mistake, and reading it would take seconds
+MOST_READ = (
+    4 * MEBIBYTE
+)  # of a manifest or template: 120,000 lines; more is a mistake, and reading it would take seconds
 MOST_GENERATED = 512 * MEBIBYTE  # of all generated files together: they are kept in memory, and in git
 
 _LINK = "point the link to something that exists, or remove it"
@@ -56,7 +58,7 @@ def real_path(root: Path, path: str) -> str:
     return "/".join(real.relative_to(top).parts)
 
 
-def read_input(root: Path, path: str, most: int = MOST) -> tuple[bytes, bool]:
+def read_input(root: Path, path: str, most: int = MOST_READ) -> tuple[bytes, bool]:
     """Return the content of a file of at most `most` bytes, and whether its owner may execute it."""
     with _opened(root, path) as (folder, real):
         return folder.read(real, most)

@@ -21,7 +21,7 @@ import yaml
 from bakegen.errors import BakegenError, Code, Position, Problem, fail
 from bakegen.source.inputs import InputError, read_input
 from bakegen.source.paths import path_mistake
-from bakegen.source.yaml_errors import Mistake, explain_yaml
+from bakegen.source.yaml_errors import YamlMistake, explain_yaml
 
 KeyPath = tuple[str | int, ...]
 Parts = Mapping[str | int, "Place"]
@@ -180,17 +180,17 @@ def _compose(text: str, name: str, lines: Sequence[str]) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position].decode(errors="ignore")  # libyaml counts bytes
         message = f"YAML does not allow the character U+{ord(text[len(before)]):04X}"
-        mistake = Mistake(before.count("\n"), len(before) - before.rfind("\n") - 1, message, "remove it")
+        mistake = YamlMistake(before.count("\n"), len(before) - before.rfind("\n") - 1, message, "remove it")
         raise _failure("yaml-syntax", mistake, name, lines) from error
     if len(documents) > 1:
         mark = documents[1].start_mark
         hint = "one manifest is one file: remove the `---` line or move what follows into a file of its own"
-        mistake = Mistake(mark.line, mark.column, "a second YAML document starts here", hint)
+        mistake = YamlMistake(mark.line, mark.column, "a second YAML document starts here", hint)
         raise _failure("several-documents", mistake, name, lines)
     return documents[0] if documents else None
 
 
-def _failure(code: Code, mistake: Mistake, name: str, lines: Sequence[str]) -> BakegenError:
+def _failure(code: Code, mistake: YamlMistake, name: str, lines: Sequence[str]) -> BakegenError:
     return fail(
         code,
         mistake.message,

@@ -16,7 +16,7 @@ import yaml
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class YamlMistake:
     """Where and what; line and column count from 0."""
 
     line: int
@@ -26,7 +26,7 @@ class Mistake:
     length: int = 1
 
 
-def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake:
+def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> YamlMistake:
     """Return what is wrong."""
     end: Any = error.problem_mark
     start: Any = error.context_mark or end
@@ -34,16 +34,16 @@ def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake:
     line = lines[end.line] if end.line < len(lines) else ""
     if odd := _odd_character(lines, end.line):
         return odd
-    at = Mistake(end.line, end.column, " ".join(str(part) for part in (error.context, error.problem) if part))
+    at = YamlMistake(end.line, end.column, " ".join(str(part) for part in (error.context, error.problem) if part))
     here = line[end.column : end.column + 1]
     if "cannot start any token" in problem:
         return _bad_start(at, here)
     if "unknown escape" in problem:
         message = f'double quotes know no escape "{line[end.column : end.column + 2]}"'
         hint = "use single quotes, in which a backslash is just that"
-        return Mistake(end.line, end.column, message, hint, length=2)
+        return YamlMistake(end.line, end.column, message, hint, length=2)
     if "quoted" in str(error.context) and ("end of stream" in problem or "document indicator" in problem):
-        return Mistake(start.line, start.column, "this quote is never closed", "close it, or remove it")
+        return YamlMistake(start.line, start.column, "this quote is never closed", "close it, or remove it")
     if "expected ',' or" in problem:
         return _open_bracket(at, start, problem, line)
     if "expected key" in problem or "block end" in problem or "expected '-'" in problem:
@@ -53,13 +53,15 @@ def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake:
     if "could not find expected ':'" in problem:
         text = lines[start.line].strip() if start.line < len(lines) else ""
         message = "this line is no `key: value`"
-        return Mistake(start.line, start.column, message, "a key needs a colon and a space after it", len(text) or 1)
+        return YamlMistake(
+            start.line, start.column, message, "a key needs a colon and a space after it", len(text) or 1
+        )
     if "undefined alias" in problem:
         name = re.match(r"\*\S+", line[end.column :])
         shown = name[0].rstrip(",]}") if name else "*"
         message = f"there is no anchor {shown.replace('*', '&', 1)} above"
         hint = f'an alias repeats what an anchor marks; text that begins with * must be quoted: "{shown}"'
-        return Mistake(end.line, end.column, message, hint, len(shown))
+        return YamlMistake(end.line, end.column, message, hint, len(shown))
     return replace(at, hint="check quotes, brackets and the indentation around this place")
 
 
@@ -67,79 +69,79 @@ _MERGE = re.compile(r"(<{7}|={7}|>{7}|\|{7})( |$)")
 _SPACE = re.compile(r"[ -]*([^\S \t])")  # white space that is no space of YAML's, in an indentation
 
 
-def _odd_character(lines: Sequence[str], last: int) -> Mistake | None:
+def _odd_character(lines: Sequence[str], last: int) -> YamlMistake | None:
     """Look for what makes whatever follows odd: the marks of a merge, or spaces that are none."""
     for number, line in enumerate(lines[: last + 1]):
         if merge := _MERGE.match(line):
-            return Mistake(
+            return YamlMistake(
                 number, 0, "a merge conflict is not resolved here", "keep one side, and remove the marks", len(merge[1])
             )
         if space := _SPACE.match(line):
             message = f"U+{ord(space[1]):04X} stands in the indentation, where only spaces may"
-            return Mistake(number, space.start(1), message, "replace it with a space")
+            return YamlMistake(number, space.start(1), message, "replace it with a space")
     return None
 
 
-def _bad_start(at: Mistake, here: str) -> Mistake:
+def _bad_start(at: YamlMistake, here: str) -> YamlMistake:
     if here == "\t":
-        return Mistake(at.line, at.column, "a tab stands where only spaces may", "indent with spaces")
-    return Mistake(at.line, at.column, f'an unquoted value cannot begin with "{here}"', "put the value in quotes")
+        return YamlMistake(at.line, at.column, "a tab stands where only spaces may", "indent with spaces")
+    return YamlMistake(at.line, at.column, f'an unquoted value cannot begin with "{here}"', "put the value in quotes")
 
 
-def _open_bracket(at: Mistake, start: yaml.Mark, problem: str, line: str) -> Mistake:
+def _open_bracket(at: YamlMistake, start: yaml.Mark, problem: str, line: str) -> YamlMistake:
     """Explain a bracket: closed on its own line, it holds something odd; else it is rather not closed at all."""
     close = "]" if "]" in problem else "}"
     braces = line.find("{{", start.column, at.column) if at.line == start.line else -1
     if braces >= 0:
         hint = "put all of the value in quotes"
-        return Mistake(at.line, braces, "a value that begins with {{ must be quoted", hint, at.column - braces)
+        return YamlMistake(at.line, braces, "a value that begins with {{ must be quoted", hint, at.column - braces)
     quoted = re.search(r"[\"'][^\"']*[\"']\s*$", line[: at.column])
     if at.line == start.line and quoted:
         message = "this text ends at its second quote, and something follows"
         hint = "a quote is missing or superfluous on this line"
-        return Mistake(at.line, quoted.start(), message, hint, len(quoted[0].rstrip()))
+        return YamlMistake(at.line, quoted.start(), message, hint, len(quoted[0].rstrip()))
     if at.line == start.line:
         message = f'expected "," or "{close}" here'
-        return Mistake(at.line, at.column, message, "quote values that hold `: `, brackets, braces or commas")
+        return YamlMistake(at.line, at.column, message, "quote values that hold `: `, brackets, braces or commas")
     opened = "[" if close == "]" else "{"
     hint = f'close it with "{close}"; reading went on to line {at.line + 1}'
-    return Mistake(start.line, start.column, f'this "{opened}" is not closed', hint)
+    return YamlMistake(start.line, start.column, f'this "{opened}" is not closed', hint)
 
 
-def _odd_line(at: Mistake, line: str) -> Mistake:
+def _odd_line(at: YamlMistake, line: str) -> YamlMistake:
     before = line[: at.column]
     if not before.strip(" -"):
         message = "this line is indented like none of the lines above that it could belong to"
-        return Mistake(at.line, at.column, message, "give the keys of one mapping the same indentation")
+        return YamlMistake(at.line, at.column, message, "give the keys of one mapping the same indentation")
     rest = line[at.column :].strip()
     braces = re.search(r"(?:^|[\s:])(\{\{.*)", before)
     if braces:
         value = line[braces.start(1) :].strip()
         hint = f'put all of it in quotes: "{value}"' if '"' not in value else f"put all of it in quotes: '{value}'"
-        return Mistake(at.line, braces.start(1), "a value that begins with {{ must be quoted", hint, len(value))
+        return YamlMistake(at.line, braces.start(1), "a value that begins with {{ must be quoted", hint, len(value))
     message = f'"{rest}" follows a value that is complete'
     hint = "put the whole value in one pair of quotes"
     if before.endswith("'"):
         hint = "write '' for a quote inside single quotes, or put the value in double quotes"
-    return Mistake(at.line, at.column, message, hint, len(rest) or 1)
+    return YamlMistake(at.line, at.column, message, hint, len(rest) or 1)
 
 
-def _odd_colon(at: Mistake, lines: Sequence[str]) -> Mistake:
+def _odd_colon(at: YamlMistake, lines: Sequence[str]) -> YamlMistake:
     """Explain `a: b: c`, or a `key: value` line below one that lacks the space after its colon."""
     line = lines[at.line]
     earlier = re.match(r"\s*(?:- +)*[^\s:]+: +(?=\S)", line[: at.column])
     if earlier:
         value = line[earlier.end() :].rstrip()
         hint = f'put the value in quotes: "{value}"' if '"' not in value else f"put the value in quotes: '{value}'"
-        return Mistake(at.line, at.column, "a value that holds `: ` must be quoted", hint)
+        return YamlMistake(at.line, at.column, "a value that holds `: ` must be quoted", hint)
     above = next(
         (n for n in range(at.line - 1, -1, -1) if lines[n].strip() and not lines[n].lstrip().startswith("#")), -1
     )
     text = lines[above].strip() if above >= 0 else ""
     if text and not re.search(r":(?:\s|$)", text):
         column = len(lines[above]) - len(lines[above].lstrip())
-        return Mistake(
+        return YamlMistake(
             above, column, "this line is no `key: value`", "a key needs a colon and a space after it", len(text)
         )
     message = "a key cannot stand here"
-    return Mistake(at.line, at.column, message, "check the indentation of this line and the one above")
+    return YamlMistake(at.line, at.column, message, "check the indentation of this line and the one above")

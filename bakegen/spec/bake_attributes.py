@@ -15,14 +15,14 @@ OLDEST_BUILDX = (0, 13)
 # (https://github.com/docker/buildx/pull/2877).
 NARROWING_BUILDX = (0, 20)
 
-Kind = Literal["text", "flag", "list", "map"]
+AttributeKind = Literal["text", "flag", "list", "map"]
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """One attribute: its type in a bake file, its first release, the manifest key that sets it if not `bake:`."""
 
-    kind: Kind
+    kind: AttributeKind
     since: tuple[int, int]
     key: str = ""
 

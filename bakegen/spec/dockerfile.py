@@ -22,7 +22,7 @@ from bakegen.errors import Position, Problem, did_you_mean, line_at, narrowed
 from bakegen.spec.csv_record import csv_fields
 from bakegen.spec.platforms import Platform, normal_platform
 
-Kind: TypeAlias = Literal["FROM", "COPY --from", "RUN --mount"]  # ADD has no --from (instructions/parse.go)
+UseKind: TypeAlias = Literal["FROM", "COPY --from", "RUN --mount"]  # ADD has no --from (instructions/parse.go)
 
 
 class DockerfileError(Exception):
@@ -70,7 +70,7 @@ class Arg:
 class Use:
     """One place that names an image or a stage."""
 
-    kind: Kind
+    kind: UseKind
     name: str  # as written, unexpanded
     line: int  # of the first physical line of the instruction
     stage: int | None = None  # the stage that it names; None: an outside image (of FROM: known only with the args)
@@ -117,7 +117,7 @@ class Reference:
 
     image: str
     line: int
-    kind: Kind
+    kind: UseKind
     written: str
     platform: str
 
@@ -481,7 +481,7 @@ def _uses(instruction: Instruction, names: Mapping[str, int], stages: int, escap
     line, keyword, rest, _ = instruction
     if keyword not in ("copy", "run"):
         return
-    kind: Kind = "COPY --from" if keyword == "copy" else "RUN --mount"
+    kind: UseKind = "COPY --from" if keyword == "copy" else "RUN --mount"
     for flag in split_flags(rest, escape)[0]:
         option, given, value = flag.partition("=")
         if f"{keyword} {option}" != kind.lower():

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from bakegen.build.plan import narrowed, published
+from bakegen.build.plan import platforms_left, published
 from bakegen.docker.buildx import find_buildx, require_buildx, require_daemon
 from bakegen.docker.process import ending_on_signals
 from bakegen.errors import fail
@@ -40,7 +40,7 @@ class CheckPlan:
 def plan_checks(project: Project, selected: Sequence[Target], asked: str) -> CheckPlan:
     """Return what is to be tested on the `asked` platforms, or all; raises `BakegenError` if nothing is, or if a check cannot be evaluated."""
     graph = project.graph
-    platforms = narrowed(selected, asked or os.environ.get(PLATFORMS, ""))
+    platforms = platforms_left(selected, asked or os.environ.get(PLATFORMS, ""))
     wanted = published(
         [target for target in selected if target.name in platforms], "test", "name what is built from it"
     )
