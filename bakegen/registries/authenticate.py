@@ -18,7 +18,7 @@ from bakegen.docker.process import ask, asking, ending_on_signals
 from bakegen.errors import BakegenError, Problem
 from bakegen.registries.credentials import Credentials, find_credentials
 from bakegen.registries.destinations import Destination
-from bakegen.registries.docker_login import NOBODY, keeping_no_login, log_in, try_login
+from bakegen.registries.docker_login import NOBODY, keeping_no_login, log_in
 from bakegen.registries.env_file import Environment
 from bakegen.registries.login_outcome import LoginOutcome, LoginResult, problem_of
 
@@ -96,7 +96,7 @@ def check(registry: Destination, config: DockerConfig, run: RunProgram, folder: 
     except BakegenError as error:
         return RegistryState(registry, "", "failed", problems=error.problems)
     if stored and not stored.token:
-        login = partial(try_login, registry, Credentials(stored.user, stored.password), run, folder)
+        login = partial(log_in, registry, Credentials(stored.user, stored.password), run, folder)
         return _state(registry, stored.user, login, stored=True)
     return _state(registry, stored.user if stored else "", partial(_without_password, registry, stored, run, folder))
 
@@ -120,7 +120,7 @@ def _without_password(registry: Destination, stored: StoredLogin | None, run: Ru
         return LoginOutcome("logged in", "by an identity token, which docker does not check")
     if not registry.kind.may_be_open:
         return LoginOutcome("no login")
-    outcome = try_login(registry, Credentials(NOBODY, NOBODY), run, folder)
+    outcome = log_in(registry, Credentials(NOBODY, NOBODY), run, folder)
     meaning = {"logged in": LoginOutcome("no login needed"), "refused": LoginOutcome("no login")}
     return meaning.get(outcome.result, outcome)
 

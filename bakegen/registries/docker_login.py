@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -41,14 +41,28 @@ _PASSING = re.compile(
 )
 
 
-def log_in(registry: Destination, credentials: Credentials, run: RunProgram) -> LoginOutcome:
-    """Log docker in; it keeps the login. Raises `BakegenError` if something else than the registry stands in the way."""
-    return patiently(lambda: _login((), registry.host, credentials, run))
+def log_in(
+    registry: Destination, credentials: Credentials, run: RunProgram, folder: Path | None = None
+) -> LoginOutcome:
+    """Log docker in; with a `folder` of `keeping_no_login`, the login is not kept.
 
+    Raises `BakegenError` if something else than the registry stands in the way.
+    """
+    options = ("--config", str(folder)) if folder else ()
+    command = ["docker", *options, "login", registry.host, "--username", credentials.user, "--password-stdin"]
 
-def try_login(registry: Destination, credentials: Credentials, run: RunProgram, folder: Path) -> LoginOutcome:
-    """Return what comes of a login that is not kept; `folder` is that of `keeping_no_login`. Raises as `log_in`."""
-    return patiently(lambda: _login(("--config", str(folder)), registry.host, credentials, run))
+    def once() -> LoginOutcome:
+        reply = run(command, credentials.password)
+        if reply.code == 0 or (folder and _NO_STORE in reply.said):
+            return LoginOutcome("logged in")
+        try:
+            outcome = read_refusal(registry.host, reply.said)
+        except BakegenError as error:
+            hidden = (replace(one, message=credentials.hidden_in(one.message)) for one in error.problems)
+            raise BakegenError(hidden) from None
+        return replace(outcome, reason=credentials.hidden_in(outcome.reason))
+
+    return patiently(once)
 
 
 @contextmanager
@@ -95,18 +109,6 @@ def read_refusal(host: str, said: str) -> LoginOutcome:
     if _LASTING.search(last) or _PASSING.search(last):
         return LoginOutcome("unreachable", reason, passing=not _LASTING.search(last))
     raise fail("login-failed", f"docker cannot log in to {host}: {reason}", hint=f"try it: docker login {host}")
-
-
-def _login(options: Sequence[str], host: str, credentials: Credentials, run: RunProgram) -> LoginOutcome:
-    command = ["docker", *options, "login", host, "--username", credentials.user, "--password-stdin"]
-    reply = run(command, credentials.password)
-    if reply.code == 0 or (options and _NO_STORE in reply.said):
-        return LoginOutcome("logged in")
-    try:
-        outcome = read_refusal(host, reply.said)
-    except BakegenError as error:
-        raise BakegenError(replace(one, message=credentials.hidden_in(one.message)) for one in error.problems) from None
-    return replace(outcome, reason=credentials.hidden_in(outcome.reason))
 
 
 def _status_words(status: int) -> str:

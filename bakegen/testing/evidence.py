@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,18 +63,15 @@ def gather_evidence(
 
 def _examine_image(docker: DockerSession, cases: Sequence[CheckCase]) -> Sequence[list[Evidence] | str]:
     image, platform = cases[0].image, cases[0].platform
-    if image.platforms is None:
-        try:
-            return _examine_checks(docker, cases)
-        except DockerError as error:
-            return [f"cannot be tested as the engine has it: {error}"] * len(cases)
-    if platform not in image.platforms:
+    registered = image.platforms is not None
+    if image.platforms is not None and platform not in image.platforms:
         return [f"is for {', '.join(image.platforms) or 'no platform'} only"] * len(cases)
     try:
-        with docker.pulled(image.name(platform), platform):
+        with docker.pulled(image.name(platform), platform) if registered else nullcontext():
             return _examine_checks(docker, cases)
     except DockerError as error:
-        return [f"cannot be tested as its registry has it: {error}"] * len(cases)
+        where = "its registry" if registered else "the engine"
+        return [f"cannot be tested as {where} has it: {error}"] * len(cases)
 
 
 def _examine_checks(docker: DockerSession, cases: Sequence[CheckCase]) -> list[list[Evidence] | str]:
