@@ -126,9 +126,6 @@ class Reference:
 
 _PLAIN = {stop: re.compile(rf"[^$'\"\\`{stop}]+") for stop in ("", '"', "}", "/")}
 _VARIABLE = re.compile(r"\$(\{?)([0-9]+|[@*#?$!-]|\w*)")  # $1 and $@ are variables that nobody sets
-_SIMPLE = re.compile(r"(?:[^$'\"\\`]|\$[A-Za-z_]|\$\{[A-Za-z_]\w*\})+")  # most names, at a third of the cost
-_SHORT = 200  # characters of a name that are expanded at once
-_SIMPLE_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _NESTING = 20  # of ${a:-${b:-…}}: bounds the recursion
 _LONGEST = 65_536  # characters that a word can expand to, so that ARGs cannot double each other without end
 
@@ -137,10 +134,6 @@ def _expand(text: str, escape: str, env: Mapping[str, str] | None, line: int) ->
     """Return `text` with quotes and escapes undone and variables replaced; without `env` those stay as written."""
     if not text or _PLAIN[""].fullmatch(text):
         return text
-    if env is not None and len(text) < _SHORT and _SIMPLE.fullmatch(text):
-        expanded = _SIMPLE_VARIABLE.sub(lambda match: env.get(match[1] or match[2], ""), text)
-        if len(expanded) <= _LONGEST:
-            return expanded
     try:
         return _scan(text, 0, "", escape, env)[0]
     except ValueError as error:
