@@ -64,11 +64,12 @@ def fits(graph: Graph, name: str, asked: str) -> bool:
 
 
 def closed(graph: Graph) -> bool:
-    """Whether each group holds the publishable parents of its members."""
+    """Whether each group holds the publishable parents of its members, but those that are to be without."""
+    without = {name for manifest in graph.manifests for name, rule in manifest.groups.items() if not rule.parents}
     return all(
         name in group.members
         for group in graph.groups
-        if group.kind != "image release"  # which are called like what their members begin with
+        if group.kind != "image release" and group.name not in without
         for name in graph.ancestors(group.members)
         if graph.targets[name].publish
     )
