@@ -12,6 +12,7 @@ from dataclasses import replace
 import networkx as nx
 
 from bakegen.errors import BakegenError, Code, Collector, did_you_mean
+from bakegen.expressions.bake_environment import REGISTRY, REGISTRY_RULES, under_registry
 from bakegen.expressions.text import Text
 from bakegen.graph.checks import check_declarations, check_images, check_targets, described, spelt
 from bakegen.graph.expand import Draft, Expansion, ParentRequest
@@ -45,6 +46,7 @@ def build_graph(expansions: Sequence[Expansion], read: Callable[[str], str | Non
         absent=tuple(absent for expansion in expansions for absent in expansion.absent),
         groups=(),
         edges=edges,
+        registry_rule=_registry_rule(targets),
     )
     return replace(graph, groups=make_groups(graph))
 
@@ -56,6 +58,30 @@ def _edges(targets: Mapping[str, Target]) -> nx.DiGraph:
         graph.add_edges_from((parent.target, target.name) for parent in target.parents if parent.target)
         graph.add_edges_from((linked, target.name) for linked in target.linked.values() if linked in targets)
     return graph
+
+
+def _registry_rule(targets: Mapping[str, Target]) -> int:
+    """Return the first rule by which no two targets have one tag under BAKEGEN_REGISTRY; checks hold for the last."""
+    published = [
+        (
+            target.name,
+            {repository.with_defaults() for repository in target.repositories},
+            {tag.with_defaults() for tags in (target.tags, *target.platform_tags.values()) for tag in tags},
+        )
+        for target in targets.values()
+        if target.publish
+    ]
+    *rules, last = range(len(REGISTRY_RULES))
+    for rule in rules:
+        owners: dict[tuple[str, str], str] = {}
+        if all(
+            owners.setdefault((repository, tag), name) == name
+            for name, repositories, tags in published
+            for repository in {under_registry(repository, REGISTRY, rule) for repository in repositories}
+            for tag in tags
+        ):
+            return rule
+    return last
 
 
 class _Linker:
