@@ -175,6 +175,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Project:
                 "app": {"from": "base", "tags": ["{{ VERSION }}-{{ distro }}{{ SUFFIX }}", "{{ distro }}"]},
                 "plus": {"from": "app", "tags": ["plus-{{ distro }}"]},
             },
+            "groups": {"mine": {"select": ["plus", "distro!=x86"], "parents": False}},
         },
     )  # fmt: skip
 
@@ -219,6 +220,47 @@ def test_one_registry_takes_all_tags_once(buildx: Buildx, narrow: Project) -> No
     for read in readers(buildx, narrow.graph):
         tags = read(bake_file(narrow), environment).targets["tool_app_x86"]["tags"]
         assert tags == tuple(sorted(f"localhost:5000/{image}:{tag}" for image in ("app", "sdk") for tag in ("2-x86-rc", "x86")))  # fmt: skip
+
+
+def test_a_group_holds_the_parents_of_those_members_only_that_want_them(tmp_path: Path) -> None:
+    releases = {
+        "base": {"from": "debian:12", "tags": ["base"]},
+        "hidden": {"from": "debian:12", "publish": False},
+        "app": {"from": ["base", "hidden"], "tags": ["app"]},
+    }
+    common = {"platforms": PLATFORMS[:1], "releases": releases}
+    with_parents = {"image": "a", "groups": {"both": ["app"], "parents": ["hidden"]}, **common}
+    without = {
+        "image": "b",
+        "groups": {
+            "both": {"select": ["app", "hidden"], "parents": False},
+            "mine": {"select": ["app"], "parents": False},
+            "all": {"select": ["b"], "parents": True},
+        },
+        **common,
+    }
+    groups = {group.name: group.members for group in write_project(tmp_path, with_parents, without).graph.groups}
+
+    assert groups["both"] == ("a_base", "a_app", "b_app")
+    assert groups["mine"] == ("b_app",)
+    assert groups["all"] == ("b_base", "b_app")
+    assert groups["parents"] == ("a_hidden",)
+
+
+@pytest.mark.parametrize(("said", "made"), [(None, {"debian", "full"}), (["distro"], {"debian"}), ([], set())])
+def test_axes_that_are_not_named_make_no_groups(tmp_path: Path, said: list[str] | None, made: set[str]) -> None:
+    family = {
+        "image": "app",
+        "platforms": PLATFORMS[:1],
+        "axes": {"distro": ["debian"], "variant": ["full"]},
+        **({} if said is None else {"axis-groups": said}),
+        "from": "debian:12",
+        "tags": ["1"],
+    }
+    graph = write_project(tmp_path, family).graph
+
+    assert {group.name for group in graph.groups if group.kind == "axis value"} == made
+    assert [target.name for target in graph.select(["variant=full", "debian"])] == ["app_debian_full"]
 
 
 # ---- Everything under one registry
