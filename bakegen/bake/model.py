@@ -82,7 +82,8 @@ class BakeVariable:
 class BakeModel:
     """All that the bake template writes.
 
-    `under_registry` is what of a repository `name` is left under BAKEGEN_REGISTRY. `platforms` are those of all targets. Where targets differ in platforms, `platform_lists` names each list instead.
+    `under_registry` is what of a repository `name` is left under BAKEGEN_REGISTRY. `platforms` are those of all targets.
+    Where targets differ in platforms, `platform_lists` names each list instead.
     """
 
     variables: tuple[BakeVariable, ...]

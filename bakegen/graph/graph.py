@@ -61,7 +61,7 @@ class Graph:
         """Return every repository of a target with every tag, as bake pushes or loads them in an environment; each once."""
         tags = [tag.at_bake_time(environment) for tag in target.tags]
         names = self.repositories_in(target, environment)
-        return tuple(dict.fromkeys(f"{name}:{tag}" for name in names for tag in tags))
+        return tuple(dict.fromkeys(f"{name}:{tag}" for tag in tags for name in names))
 
     def ancestors(self, names: Iterable[str]) -> set[str]:
         """Return all targets that the named ones are built from, directly or not."""
