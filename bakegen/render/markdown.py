@@ -39,8 +39,3 @@ def code(text: str) -> str:
 def link(text: str, base: str, path: str) -> str:
     """Return a link to a path below `base`, which is a URL or a relative path; its text is shown as it is."""
     return f"[{prose(text)}]({base}{quote(path)})"
-
-
-def cell(markdown: str) -> str:
-    """Return Markdown as it can stand in a cell of a table, where `|` divides even code."""
-    return markdown.replace("|", "\\|")
