@@ -237,6 +237,18 @@ def test_tags_with_statements_are_listed_only(tmp_path: Path) -> None:
     assert "\na3.8-alpine\na3.9-alpine\n" in text
 
 
+def test_parts_of_unpublished_tags_are_not_told(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST + 'define: {kind: "{{ distro ~ python }}"}\n'
+        'releases: {deps: {publish: false, tags: ["{{ python }}-{{ distro }}-{{ kind }}"]},'
+        ' app: {from: deps, tags: ["{{ python }}-{{ distro }}"]}}\n',
+    )
+
+    assert blocks(section(text, "How tags are made"))[0][0] == "<python>-<distro>"
+    assert "kind" not in text
+
+
 # --- what is told ---
 
 
