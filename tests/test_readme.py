@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -411,37 +411,46 @@ def test_a_page_tells_of_tags_that_are_deprecated_in_its_repository(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("registries", "names"),
+    ("registries", "pulled"),
     [
-        ("[{repository: docker.io/acme/app, readme: true}, ghcr.io/acme/app]", []),
-        ("['docker.io/acme/{{ release }}', 'ghcr.io/acme/app']", []),
+        ("[{repository: docker.io/acme/app, readme: true}, ghcr.io/acme/app]", {}),
+        ("['docker.io/acme/{{ release }}', 'ghcr.io/acme/app']", {}),
         (
             """
   - {repository: acme/app, readme: true, when: release == 'one'}
   - {repository: docker.io/acme/app, readme: true, when: release == 'two'}
   - ghcr.io/acme/app
 """,
-            [],
+            {},
         ),
-        ("[{repository: 'acme/{{ release }}', readme: true, when: release == 'one'}]", ["docker.io/acme/one"]),
+        (
+            "[{repository: 'acme/{{ release }}', readme: true, when: release == 'one'}]",
+            {"docker.io/acme/one": ["acme/one"]},
+        ),
         (
             """
   - {repository: "hub.test:8443/app", kind: harbor, readme: true}
   - {repository: quay.io/acme/app, readme: true, when: release == 'one'}
   - {repository: index.docker.io/acme/app, readme: true, when: release == 'one'}
 """,
-            ["hub.test_8443/app", "quay.io/acme/app"],
+            {
+                "hub.test_8443/app": ["hub.test:8443/app"],
+                "quay.io/acme/app": ["quay.io/acme/app", "index.docker.io/acme/app"],
+            },
         ),
     ],
 )
-def test_only_what_shows_other_images_has_a_page(registries: str, names: Sequence[str], tmp_path: Path) -> None:
+def test_only_what_shows_other_images_has_a_page(
+    registries: str, pulled: Mapping[str, Sequence[str]], tmp_path: Path
+) -> None:
     readme(
         tmp_path,
         MANIFEST.replace("[ghcr.io/acme/app]", registries)
         + "releases: {one: {tags: ['{{ python }}-{{ distro }}']}, two: {tags: ['two-{{ python }}-{{ distro }}']}}\n",
     )
 
-    assert [*pages(tmp_path)] == [f"readme/{name}.md" for name in names]
+    found = {name: re.findall("docker pull (.*):.*", text) for name, text in pages(tmp_path).items()}
+    assert found == {f"readme/{name}.md": repositories for name, repositories in pulled.items()}
 
 
 def test_pages_are_documentation(tmp_path: Path) -> None:
