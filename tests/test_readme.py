@@ -142,7 +142,8 @@ def test_a_link_leads_to_paths_with_anything_in_them() -> None:
 
 
 def test_a_long_text_is_cut() -> None:
-    assert prose("one two three", 8) == "one two…"
+    assert [prose("one two three", most) for most in (7, 8, 9, 12)] == ["one…", "one two…", "one two…", "one two…"]
+    assert prose("one-two", 5) == "one-…"
     assert prose("one two", 7) == "one two"
 
 
@@ -492,6 +493,17 @@ def test_a_family_of_any_size_fits_a_registry(shape: Shape, targets: int, tmp_pa
         ]
         assert all(re.fullmatch(r"(\w+ for|For) linux/.+, \d+ tags? from .+:", title) for title in titles)
         assert len(titles) == len(blocks(section(text, "Tags")))
+
+
+def test_as_much_is_told_as_fits(tmp_path: Path) -> None:
+    write_project(tmp_path, "wide", 1300, 1)
+    project = load_project(tmp_path)
+    [page] = pages_of(project.graph, project.graph.manifests[0])
+    with project.evaluator.limits:
+        text = render_readme(project, page).decode()
+
+    assert LIMIT * 0.9 < len(text.encode()) <= LIMIT
+    assert len(set(itertools.chain(*blocks(section(text, "Tags"))))) == len(page.targets) == 1300
 
 
 def test_a_family_of_many_repositories_fits_a_registry(tmp_path: Path) -> None:

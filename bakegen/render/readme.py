@@ -22,7 +22,7 @@ from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.manifest.model import Deprecation
-from bakegen.render.markdown import code, link, paragraph, prose
+from bakegen.render.markdown import code, cut, link, paragraph, prose
 from bakegen.render.pages import Page
 from bakegen.render.tag_patterns import TagPatterns, picture
 from bakegen.source.paths import path_from
@@ -185,8 +185,8 @@ class _Facts:
     def least(self, detail: ReadmeDetail) -> int:
         """Return a number of bytes that the lists of tags have at least: what cannot fit need not be written to be seen."""
         if detail.line == "target":
-            return sum(len(tag) + len("`` ") for tags in self.tags.values() for tag in tags)
-        return len("For , 1 tag from []():\n\n- ``\n\n") * len(_first(self.groups(detail), detail))
+            return sum(len(tag) + len("\n") for tags in self.tags.values() for tag in tags)
+        return len("For , 1 tag from []():\n\n```text\n\n```\n\n") * len(_first(self.groups(detail), detail))
 
     def pulls(self) -> list[str]:
         """Return a reference in each repository: `latest` if there is one, or the newest of what people pull."""
@@ -218,7 +218,7 @@ class _Facts:
             texts = self.tagging.texts(by_release[name])
             shown = dict.fromkeys(p.text(texts, kept=self.tagging.variables) for p in self.tagging.patterns(name))
             for index, pattern in enumerate(_first([*shown], detail)):
-                lines.append(f"{name if width and not index else '':{width}}{_cut(pattern)}")
+                lines.append(f"{name if width and not index else '':{width}}{cut(pattern, _NOTE)}")
         return lines
 
     def pictures(self) -> list[str]:
@@ -238,10 +238,11 @@ class _Facts:
     def note(self, name: str, texts: Sequence[str]) -> str:
         if name in self.tagging.variables:
             variable = self.manifest.variables[name]
-            return _cut(f"{variable.default} ({variable.description})" if variable.description else variable.default)
+            about = f" ({variable.description})" if variable.description else ""
+            return cut(f"{variable.default}{about}", _NOTE)
         shown = [text for text in texts if text not in {"", EMPTY_NAME}]
         left = ", or left out" if len(shown) < len(texts) else ""
-        return _cut(_some(shown)) + left
+        return cut(_some(shown), _NOTE) + left
 
     def size(self) -> str:
         """Return how many tags there are, and for which platforms, as a sentence."""
@@ -303,9 +304,9 @@ class _Facts:
             return [self.line(tags)]
         texts = self.tagging.texts(targets)
         patterns = [pattern.text(texts) for pattern in self.tagging.patterns(targets[0].release)]
-        shown = [_cut(pattern) for pattern in dict.fromkeys(patterns)] or [f"{tags[0]} … {tags[-1]}"]
+        shown = [cut(pattern, _NOTE) for pattern in dict.fromkeys(patterns)] or [f"{tags[0]} … {tags[-1]}"]
         parts = [
-            f"{name}: {_cut(_some([text for text in found if text not in {'', EMPTY_NAME}]))}"
+            f"{name}: {cut(_some([text for text in found if text not in {'', EMPTY_NAME}]), _NOTE)}"
             for name, found in texts.items()
             if 1 < len(found) < len(self.texts[name])  # those that are all are in the picture
         ]
@@ -362,8 +363,3 @@ def _some(texts: Sequence[str]) -> str:
     if len(texts) <= _VALUES:
         return ", ".join(texts)
     return f"{', '.join(texts[: _VALUES - 2])}, … {texts[-1]} ({len(texts)} in all)"
-
-
-def _cut(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _NOTE else f"{words[:_NOTE]}…"
