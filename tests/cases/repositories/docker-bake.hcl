@@ -4,13 +4,16 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "DOTNET_VERSION" { default = "8.0" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -32,8 +35,6 @@ group "sdk" { targets = ["dotnet_runtime", "dotnet_sdk"] }
 group "bookworm-slim" { targets = ["dotnet_runtime_bookworm-slim", "dotnet_sdk_bookworm-slim"] }
 group "noble" { targets = ["dotnet_runtime_noble", "dotnet_sdk_noble"] }
 
-dotnet = concat(dotnet_runtime, dotnet_sdk)
-
 target "_dotnet" {
   args = { VERSION = DOTNET_VERSION }
   platforms = platforms
@@ -47,27 +48,20 @@ target "dotnet_deps" {
   output = ["type=cacheonly"]
 }
 
-dotnet_runtime = [{ name = "dotnet_runtime_bookworm-slim", distro = "bookworm-slim", more_tags = [DOTNET_VERSION] }, { name = "dotnet_runtime_noble", distro = "noble" }]
-
 target "dotnet_runtime" {
   inherits = ["_dotnet"]
-  matrix = { t = dotnet_runtime }
-  name = t.name
-  dockerfile = "generated/dotnet/${t.distro}/runtime/Dockerfile"
-  contexts = { "acme/dotnet-deps:${t.distro}" = "target:${replace(t.name, "dotnet_runtime", "dotnet_deps")}" }
-  tags = tags(["docker.io/acme/dotnet-runtime", "quay.io/acme/dotnet/runtime"], concat(["${DOTNET_VERSION}-${t.distro}"], try(t.more_tags, [])))
+  matrix = { distro = ["bookworm-slim", "noble"] }
+  name = "dotnet_runtime_${distro}"
+  dockerfile = "generated/dotnet/${distro}/runtime/Dockerfile"
+  contexts = { "acme/dotnet-deps:${distro}" = "target:dotnet_deps_${distro}" }
+  tags = tags(under_registry(["docker.io/acme/dotnet-runtime", "quay.io/acme/dotnet/runtime"]), ["${DOTNET_VERSION}-${distro}"])
 }
-
-dotnet_sdk = [
-  { name = "dotnet_sdk_bookworm-slim", distro = "bookworm-slim", more_tags = [DOTNET_VERSION, "bookworm-slim", "latest"] },
-  { name = "dotnet_sdk_noble", distro = "noble", more_tags = ["noble"] },
-]
 
 target "dotnet_sdk" {
   inherits = ["_dotnet"]
-  matrix = { t = dotnet_sdk }
-  name = t.name
-  dockerfile = "generated/dotnet/${t.distro}/sdk/Dockerfile"
-  contexts = { "acme/dotnet-runtime:${DOTNET_VERSION}-${t.distro}" = "target:${replace(t.name, "dotnet_sdk", "dotnet_runtime")}" }
-  tags = tags(["docker.io/acme/dotnet-sdk", "quay.io/acme/dotnet/sdk"], concat(["${DOTNET_VERSION}-${t.distro}"], t.more_tags))
+  matrix = { distro = ["bookworm-slim", "noble"] }
+  name = "dotnet_sdk_${distro}"
+  dockerfile = "generated/dotnet/${distro}/sdk/Dockerfile"
+  contexts = { "acme/dotnet-runtime:${DOTNET_VERSION}-${distro}" = "target:dotnet_runtime_${distro}" }
+  tags = tags(under_registry(["docker.io/acme/dotnet-sdk", "quay.io/acme/dotnet/sdk"]), ["${DOTNET_VERSION}-${distro}"])
 }
