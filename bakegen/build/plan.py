@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from bakegen.bake.model import BAKE_FILE
+from bakegen.bake.platform_images import with_platform_images
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.expressions.bake_environment import PLATFORMS, platforms_in
 from bakegen.graph.graph import Graph
@@ -75,6 +76,8 @@ def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions)
     closure = _closure(graph, names)
     check_current(project, closure)
     part = graph.part(closure, [Group("default", "default", names)])
+    baked = with_platform_images(part)
+    built = {name: platforms_in(target.platforms, {PLATFORMS: asked}) for name, target in baked.targets.items()}
     options = [
         *(["--builder", wish.builder] if wish.builder else []),
         *(["--push"] if wish.push else []),
@@ -83,8 +86,8 @@ def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions)
         *wish.extra,
     ]
     return BuildPlan(
-        names,
-        {name: platforms_in(graph.targets[name].platforms, {PLATFORMS: asked}) for name in closure},
+        tuple(name for name in baked.groups[0].members if built[name]),
+        built,
         tuple(options),
         {PLATFORMS: wish.platforms} if wish.platforms else {},
         render_bake_file(replace(project, graph=part)),
