@@ -267,6 +267,30 @@ def test_every_tag_is_listed_with_its_platforms(tmp_path: Path) -> None:
     assert sorted(row["tag"] for row in listed) == sorted(itertools.chain(*blocks(section(text, "Tags"))))
 
 
+def test_tags_of_single_platforms_stand_below_their_target(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST + "deprecated: [{tags: '*-amd64', because: it has siblings}]\n"
+        'platform-tags: [{tag: "{{ python }}-{{ distro }}-{{ platform.arch }}", when: distro == "debian"}]\n'
+        + RELEASES,
+    )
+
+    tags = section(text, "Tags")
+    assert seen(tags[0]) == "4 tags: 4 for linux/amd64 and 2 for linux/arm64, and 4 more tags of single platforms."
+    assert blocks(tags) == [
+        [
+            "1.0-3.8-debian",
+            "  3.8-debian-amd64 (deprecated) (linux/amd64 only)",
+            "  3.8-debian-arm64 (linux/arm64 only)",
+            "1.0-3.9-debian",
+            "  3.9-debian-amd64 (deprecated) (linux/amd64 only)",
+            "  3.9-debian-arm64 (linux/arm64 only)",
+        ],
+        ["1.0-3.8-alpine", "1.0-3.9-alpine"],
+    ]
+    assert items(section(text, "Deprecated")) == ["*-amd64 (2 tags still made): it has siblings"]
+
+
 def test_aliases_stand_beside_the_tag_that_they_are_names_of(tmp_path: Path) -> None:
     text = readme(
         tmp_path,

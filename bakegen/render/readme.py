@@ -135,9 +135,19 @@ class _Facts:
         }
         # What nothing else is built from is what people pull.
         self.ends = [target for target in self.targets if not graph.edges.out_degree(target.name)] or self.targets
-        made = [tag for tags in self.tags.values() for tag in tags]
+        self.platform_tags = {
+            target.name: {name: [tag.with_defaults() for tag in tags] for name, tags in target.platform_tags.items()}
+            for target in self.targets
+        }
+        self.single = [tag for found in self.platform_tags.values() for tags in found.values() for tag in tags]
+        made = [*self.single, *(tag for tags in self.tags.values() for tag in tags)]
         family = [target for target in graph.by_image[manifest.image] if target.publish]
-        elsewhere = [tag.with_defaults() for target in family for tag in target.tags]
+        elsewhere = [
+            tag.with_defaults()
+            for target in family
+            for tags in (target.tags, *target.platform_tags.values())
+            for tag in tags
+        ]
         matching = {entry: _matching(entry, made) for entry in manifest.deprecated}
         self.deprecated = {tag for tags in matching.values() for tag in tags}
         self.deprecations = [
@@ -252,9 +262,12 @@ class _Facts:
                 tags[platform] += len(self.tags[target.name])
         total = sum(map(len, self.tags.values()))
         built = {platform: number for platform, number in tags.items() if number}
+        single = f", and {count(len(self.single), 'more tag')} of single platforms" if self.single else ""
         if set(built.values()) == {total}:
-            return f"{count(total, 'tag')}{', each' if total > 1 else ''} for {_and(list(built))}."
-        return f"{count(total, 'tag')}: {_and([f'{number} for {platform}' for platform, number in built.items()])}."
+            told = f"{', each' if total > 1 else ''} for {_and(list(built))}"
+        else:
+            told = f": {_and([f'{number} for {platform}' for platform, number in built.items()])}"
+        return f"{count(total, 'tag')}{told}{single}."
 
     def groups(self, detail: ReadmeDetail) -> list[list[Target]]:
         """Return the targets that have a list in common."""
@@ -276,7 +289,7 @@ class _Facts:
             words.append(f"in {_and([code(name) for name in self.repositories[targets[0].name]])}")
         title = " ".join([*words, f"for {platforms}"])
         if detail.line == "target":
-            lines = [self.line(self.tags[target.name]) for target in targets]
+            lines = [line for target in targets for line in self.lines(target.name)]
             title += f", from {self.dockerfiles(targets)}" if detail.links else ""
         else:
             lines = self.summed_up(targets, tags, detail)
@@ -293,6 +306,14 @@ class _Facts:
         if len(paths) == 1:
             return self.link(paths[0], path_from(folder, paths[0]))
         return f"{len(paths)} Dockerfiles in {self.link(folder)}"
+
+    def lines(self, target: str) -> list[str]:
+        """Return a line for the names of a target, and one for those of each platform by itself."""
+        of_platforms = self.platform_tags[target].items()
+        return [
+            self.line(self.tags[target]),
+            *(f"  {self.line(tags)} ({platform} only)" for platform, tags in of_platforms if tags),
+        ]
 
     def line(self, tags: Iterable[str]) -> str:
         """Return names of one image, with a mark at what is deprecated."""
