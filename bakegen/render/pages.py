@@ -35,27 +35,22 @@ def pages_of(graph: Graph, manifest: Manifest) -> tuple[Page, ...]:
     """
     published = tuple(target for target in graph.by_image[manifest.image] if target.publish)
     held: dict[str, list[Target]] = {}
-    showing: dict[str, None] = {}
+    showing: set[str] = set()
     for target in published:
         for name in dict.fromkeys(with_host(text.with_defaults()) for text in target.repositories):
             held.setdefault(name, []).append(target)
-        for text, registry in zip(target.repositories, target.registries, strict=False):
-            if registry.readme:
-                showing[with_host(text.with_defaults())] = None
+        entries = zip(target.repositories, target.registries, strict=False)  # without an entry, it is the image's name
+        showing.update(with_host(text.with_defaults()) for text, entry in entries if entry.readme)
     sharing: dict[tuple[str, ...], list[str]] = {}
     for name, targets in held.items():
         sharing.setdefault(tuple(target.name for target in targets), []).append(name)
-    family = Page(manifest, readme_path(manifest.image), manifest.image, published, tuple(held))
+    folder = f"{OUTPUT}/{manifest.image}"
+    family = Page(manifest, f"{folder}/{README}", manifest.image, published, tuple(held))
     if len(sharing) == 1:
         return (family,)
     pages = []
     for names in sharing.values():
         if shown := [name for name in names if name in showing]:
-            path = f"{OUTPUT}/{manifest.image}/{PAGES}{shown[0].replace(':', '_')}.md"  # of a port; hosts have no _
+            path = f"{folder}/{PAGES}{shown[0].replace(':', '_')}.md"  # of a port; hosts have no _
             pages.append(Page(manifest, path, shown[0].rpartition("/")[2], tuple(held[shown[0]]), tuple(names)))
     return (family, *pages)
-
-
-def readme_path(image: str) -> str:
-    """Return where the README of a family lies, from the root."""
-    return f"{OUTPUT}/{image}/{README}"
