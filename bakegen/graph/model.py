@@ -90,8 +90,8 @@ class Target:
 
     @property
     def references(self) -> tuple[Text, ...]:
-        """Every repository with every tag, as they are pushed."""
-        return tuple(Text.joined([repository, ":", tag]) for repository in self.repositories for tag in self.tags)
+        """Every tag in every repository, as they are pushed."""
+        return tuple(Text.joined([repository, ":", tag]) for tag in self.tags for repository in self.repositories)
 
 
 @dataclass(frozen=True, slots=True)
