@@ -171,3 +171,13 @@ def test_a_variable_that_a_build_arg_carries_is_free_in_the_name_of_a_parent(
     parents = bakegen.load(tmp_path).targets["app"].parents
 
     assert [found.reference.as_written() for found in parents] == ([parent] if parent else [])
+
+
+def test_the_manifests_have_less_than_a_third_of_the_lines() -> None:
+    rows = re.findall(r"\| (\d+)[^|]*\|[^|]*\| (\d+) \| \[`.*`\]\(\.\./(.+)\) \| (\d+) \|", PAGE.read_text())
+
+    assert len(rows) == len(yaml.safe_load(EXISTING)) == 3
+    for images, theirs, manifest, ours in rows:
+        text = (ROOT / manifest).read_text()
+        assert len(bakegen.load((ROOT / manifest).parent.parent).targets) == int(images)
+        assert sum(bool(line) and not line.startswith("#") for line in text.splitlines()) == int(ours) < int(theirs) / 3
