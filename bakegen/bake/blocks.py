@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
-from bakegen.graph.names import release_name
+from bakegen.graph.names import release_name, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,12 @@ def blocks_of(graph: Graph) -> tuple[Block, ...]:
             block = Block(group or free_name(f"_{name}", taken), block.targets)
         blocks.append(block)
     return tuple(blocks)
+
+
+def constant(text: str) -> str:
+    """Return text as the name of a constant."""
+    name = word(text).lower().replace("-", "_").strip("_")
+    return f"image_{name}" if name[0].isdigit() else name
 
 
 def free_name(name: str, taken: set[str]) -> str:

@@ -25,7 +25,9 @@ _OF_ANYTHING = frozenset(
     "attr batch count d default dictsort first groupby items join last length list map max min reject rejectattr reverse"
     " select selectattr slice sort sum unique".split()
 )
-_WIDTHS = frozenset("% batch center expandtabs format indent ljust rjust round slice tojson truncate wordwrap zfill".split())
+_WIDTHS = frozenset(
+    "% batch center expandtabs format indent ljust rjust round slice tojson truncate wordwrap zfill".split()
+)
 # What looks for each character or word from the end, which Python does in a time of text by what is looked for.
 _SEARCHES = frozenset("lstrip rfind rindex rpartition rsplit rstrip strip trim".split())
 _CONVERSION = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\d*)\.?(\d*)")
