@@ -5,13 +5,16 @@ variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platf
 variable "STACKS_DATE" { default = "2026-08-08" }
 variable "STACKS_SHA" { default = "820938695049" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -72,42 +75,42 @@ target "_stacks" {
 target "stacks_docker-stacks-foundation" {
   inherits = ["_stacks"]
   context = "images/docker-stacks-foundation"
-  tags = tags(["quay.io/jupyter/docker-stacks-foundation"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/docker-stacks-foundation"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }
 
 target "stacks_base-notebook" {
   inherits = ["_stacks"]
   context = "images/base-notebook"
   contexts = { "quay.io/jupyter/docker-stacks-foundation" = "target:stacks_docker-stacks-foundation" }
-  tags = tags(["quay.io/jupyter/base-notebook"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/base-notebook"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }
 
 target "stacks_minimal-notebook" {
   inherits = ["_stacks"]
   context = "images/minimal-notebook"
   contexts = { "quay.io/jupyter/base-notebook" = "target:stacks_base-notebook" }
-  tags = tags(["quay.io/jupyter/minimal-notebook"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/minimal-notebook"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }
 
 target "stacks_scipy-notebook" {
   inherits = ["_stacks"]
   context = "images/scipy-notebook"
   contexts = { "quay.io/jupyter/minimal-notebook" = "target:stacks_minimal-notebook" }
-  tags = tags(["quay.io/jupyter/scipy-notebook"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/scipy-notebook"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }
 
 target "stacks_r-notebook" {
   inherits = ["_stacks"]
   context = "images/r-notebook"
   contexts = { "quay.io/jupyter/minimal-notebook" = "target:stacks_minimal-notebook" }
-  tags = tags(["quay.io/jupyter/r-notebook"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/r-notebook"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }
 
 target "stacks_julia-notebook" {
   inherits = ["_stacks"]
   context = "images/julia-notebook"
   contexts = { "quay.io/jupyter/minimal-notebook" = "target:stacks_minimal-notebook" }
-  tags = tags(["quay.io/jupyter/julia-notebook"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/julia-notebook"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }
 
 stacks_tensorflow_notebook = [
@@ -121,7 +124,7 @@ target "_stacks_tensorflow-notebook" {
   name = t.name
   context = t.context
   contexts = { "quay.io/jupyter/scipy-notebook" = "target:stacks_scipy-notebook" }
-  tags = tags(["quay.io/jupyter/tensorflow-notebook"], t.tags)
+  tags = tags(under_registry(["quay.io/jupyter/tensorflow-notebook"]), t.tags)
 }
 
 stacks_pytorch_notebook = [
@@ -136,26 +139,26 @@ target "_stacks_pytorch-notebook" {
   name = t.name
   context = t.context
   contexts = { "quay.io/jupyter/scipy-notebook" = "target:stacks_scipy-notebook" }
-  tags = tags(["quay.io/jupyter/pytorch-notebook"], t.tags)
+  tags = tags(under_registry(["quay.io/jupyter/pytorch-notebook"]), t.tags)
 }
 
 target "stacks_datascience-notebook" {
   inherits = ["_stacks"]
   context = "images/datascience-notebook"
   contexts = { "quay.io/jupyter/scipy-notebook" = "target:stacks_scipy-notebook" }
-  tags = tags(["quay.io/jupyter/datascience-notebook"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/datascience-notebook"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }
 
 target "stacks_pyspark-notebook" {
   inherits = ["_stacks"]
   context = "images/pyspark-notebook"
   contexts = { "quay.io/jupyter/scipy-notebook" = "target:stacks_scipy-notebook" }
-  tags = tags(["quay.io/jupyter/pyspark-notebook"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/pyspark-notebook"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }
 
 target "stacks_all-spark-notebook" {
   inherits = ["_stacks"]
   context = "images/all-spark-notebook"
   contexts = { "quay.io/jupyter/pyspark-notebook" = "target:stacks_pyspark-notebook" }
-  tags = tags(["quay.io/jupyter/all-spark-notebook"], ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
+  tags = tags(under_registry(["quay.io/jupyter/all-spark-notebook"]), ["latest", STACKS_DATE, STACKS_SHA, "ubuntu-24.04", "python-3.13"])
 }

@@ -5,29 +5,35 @@ variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platf
 variable "FRANKENPHP_SHA" { default = "" }
 variable "FRANKENPHP_CREATED" { default = "" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
+
+# What bake fails with where no platform is left.
+no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for.
 function "filter_platforms" {
   params = [declared]
-  result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
+  result = coalescelist(
+    [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)],
+    no_platform,
+  )
 }
 
 # The names of those that have any of these platforms.
 function "filter_targets" {
   params = [targets]
-  result = coalescelist([for target in targets : target.name if length(target.platforms) > 0], no_platform)
+  result = coalescelist([for target in targets : target.name if target.platforms != no_platform], no_platform)
 }
-
-# What bake fails with where no platform is left.
-no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 linux_386_amd64_arm_v7_arm64 = filter_platforms(["linux/386", "linux/amd64", "linux/arm/v7", "linux/arm64"])
 linux_amd64_arm64 = filter_platforms(["linux/amd64", "linux/arm64"])
@@ -57,15 +63,17 @@ group "version1-9-1" {
   ])
 }
 
-group "php8-2" { targets = [for t in frankenphp : t.name if t.php == "8.2"] }
-group "php8-3" { targets = [for t in frankenphp : t.name if t.php == "8.3"] }
-group "php8-4" { targets = [for t in frankenphp : t.name if t.php == "8.4"] }
-group "trixie" { targets = [for t in frankenphp : t.name if t.os == "trixie"] }
-group "bookworm" { targets = [for t in frankenphp : t.name if t.os == "bookworm"] }
-group "alpine" { targets = [for t in frankenphp : t.name if t.os == "alpine"] }
+group "php8-2" { targets = frankenphp_by_php["8.2"] }
+group "php8-3" { targets = frankenphp_by_php["8.3"] }
+group "php8-4" { targets = frankenphp_by_php["8.4"] }
+group "trixie" { targets = frankenphp_by_os["trixie"] }
+group "bookworm" { targets = frankenphp_by_os["bookworm"] }
+group "alpine" { targets = frankenphp_by_os["alpine"] }
 
-frankenphp_repositories = ["docker.io/dunglas/frankenphp"]
+frankenphp_repositories = under_registry(["docker.io/dunglas/frankenphp"])
 frankenphp = concat(frankenphp_runner, frankenphp_builder)
+frankenphp_by_php = { for t in frankenphp : t.php => t.name... }
+frankenphp_by_os = { for t in frankenphp : t.os => t.name... }
 
 target "_frankenphp" {
   args = { FRANKENPHP_VERSION = "1.9.1" }
@@ -95,7 +103,7 @@ target "frankenphp_runner" {
   name = t.name
   dockerfile = t.dockerfile
   contexts = { php-base = "docker-image://php:${t.php}-zts-${t.os}", golang-base = "docker-image://golang:1.25-${t.os}" }
-  platforms = coalescelist(linux_386_amd64_arm_v7_arm64, no_platform)
+  platforms = linux_386_amd64_arm_v7_arm64
   target = "runner"
   tags = tags(frankenphp_repositories, concat(["1.9.1-php${t.php}-${t.os}"], t.more_tags))
 }
@@ -118,7 +126,7 @@ target "frankenphp_builder" {
   name = t.name
   dockerfile = t.dockerfile
   contexts = { php-base = "docker-image://php:${t.php}-zts-${t.os}", golang-base = "docker-image://golang:1.25-${t.os}" }
-  platforms = coalescelist(linux_386_amd64_arm_v7_arm64, no_platform)
+  platforms = linux_386_amd64_arm_v7_arm64
   target = "builder"
   tags = tags(frankenphp_repositories, concat(["1.9.1-builder-php${t.php}-${t.os}"], t.more_tags))
 }
@@ -127,7 +135,7 @@ target "frankenphp_static-builder-musl_version1-9-1" {
   inherits = ["_frankenphp"]
   dockerfile = "static-builder-musl.Dockerfile"
   contexts = { golang-base = "docker-image://golang:1.25-alpine" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
+  platforms = linux_amd64_arm64
   tags = tags(frankenphp_repositories, ["static-builder-musl-1.9.1", "static-builder-musl-1.9", "static-builder-musl-1", "static-builder-musl"])
 }
 
@@ -135,6 +143,6 @@ target "frankenphp_static-builder-gnu_version1-9-1" {
   inherits = ["_frankenphp"]
   dockerfile = "static-builder-gnu.Dockerfile"
   args = { GO_VERSION = "1.25" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
+  platforms = linux_amd64_arm64
   tags = tags(frankenphp_repositories, ["static-builder-gnu-1.9.1", "static-builder-gnu-1.9", "static-builder-gnu-1", "static-builder-gnu"])
 }

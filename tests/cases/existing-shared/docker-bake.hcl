@@ -4,29 +4,35 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "SELENIUM_BUILD_DATE" { default = "20241024" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
+
+# What bake fails with where no platform is left.
+no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for.
 function "filter_platforms" {
   params = [declared]
-  result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
+  result = coalescelist(
+    [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)],
+    no_platform,
+  )
 }
 
 # The names of those that have any of these platforms.
 function "filter_targets" {
   params = [targets]
-  result = coalescelist([for target in targets : target.name if length(target.platforms) > 0], no_platform)
+  result = coalescelist([for target in targets : target.name if target.platforms != no_platform], no_platform)
 }
-
-# What bake fails with where no platform is left.
-no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 linux_amd64_arm64 = filter_platforms(["linux/amd64", "linux/arm64"])
 linux_amd64 = filter_platforms(["linux/amd64"])
@@ -34,27 +40,25 @@ linux_amd64 = filter_platforms(["linux/amd64"])
 group "default" { targets = filter_targets([{ name = "selenium", platforms = linux_amd64_arm64 }]) }
 
 group "selenium" {
-  targets = filter_targets([
-    { name = "selenium_node-chrome", platforms = linux_amd64 },
-    { name = "selenium_node-edge", platforms = linux_amd64 },
-    { name = "selenium_node-firefox", platforms = linux_amd64_arm64 },
-    { name = "selenium_standalone-chrome", platforms = linux_amd64 },
-    { name = "selenium_standalone-edge", platforms = linux_amd64 },
-    { name = "selenium_standalone-firefox", platforms = linux_amd64_arm64 },
-    { name = "selenium_base_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_hub_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_distributor_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_router_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_sessions_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_session-queue_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_event-bus_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_node-base_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_node-chromium_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_node-docker_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_standalone-chromium_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_standalone-docker_version4-25-0", platforms = linux_amd64_arm64 },
-    { name = "selenium_video_version4-25-0", platforms = linux_amd64_arm64 },
-  ])
+  targets = filter_targets(concat(
+    [
+      { name = "selenium_node-chrome", platforms = linux_amd64 },
+      { name = "selenium_node-edge", platforms = linux_amd64 },
+      { name = "selenium_node-firefox", platforms = linux_amd64_arm64 },
+      { name = "selenium_standalone-chrome", platforms = linux_amd64 },
+      { name = "selenium_standalone-edge", platforms = linux_amd64 },
+      { name = "selenium_standalone-firefox", platforms = linux_amd64_arm64 },
+    ],
+    [
+      for name in [
+        "selenium_base_version4-25-0", "selenium_hub_version4-25-0", "selenium_distributor_version4-25-0", "selenium_router_version4-25-0",
+        "selenium_sessions_version4-25-0", "selenium_session-queue_version4-25-0", "selenium_event-bus_version4-25-0", "selenium_node-base_version4-25-0",
+        "selenium_node-chromium_version4-25-0", "selenium_node-docker_version4-25-0", "selenium_standalone-chromium_version4-25-0",
+        "selenium_standalone-docker_version4-25-0", "selenium_video_version4-25-0",
+      ] :
+      { name = name, platforms = linux_amd64_arm64 }
+    ],
+  ))
 }
 
 group "base" { targets = ["selenium_base_version4-25-0"] }
@@ -118,19 +122,13 @@ group "video" { targets = ["selenium_video_version4-25-0"] }
 group "version4-25-0" {
   targets = filter_targets(concat(
     [
-      { name = "selenium_base_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_hub_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_distributor_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_router_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_sessions_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_session-queue_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_event-bus_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_node-base_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_node-chromium_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_node-docker_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_standalone-chromium_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_standalone-docker_version4-25-0", platforms = linux_amd64_arm64 },
-      { name = "selenium_video_version4-25-0", platforms = linux_amd64_arm64 },
+      for name in [
+        "selenium_base_version4-25-0", "selenium_hub_version4-25-0", "selenium_distributor_version4-25-0", "selenium_router_version4-25-0",
+        "selenium_sessions_version4-25-0", "selenium_session-queue_version4-25-0", "selenium_event-bus_version4-25-0", "selenium_node-base_version4-25-0",
+        "selenium_node-chromium_version4-25-0", "selenium_node-docker_version4-25-0", "selenium_standalone-chromium_version4-25-0",
+        "selenium_standalone-docker_version4-25-0", "selenium_video_version4-25-0",
+      ] :
+      { name = name, platforms = linux_amd64_arm64 }
     ],
     [for t in selenium : t if t.version == "4.25.0"],
   ))
@@ -163,9 +161,9 @@ target "selenium_base_version4-25-0" {
   inherits = ["_selenium"]
   context = "Base"
   args = { VERSION = "4.25.0", AUTHORS = "SeleniumHQ", RELEASE = "selenium-4.25.0" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
+  platforms = linux_amd64_arm64
   secret = ["id=SEL_PASSWD,env=SEL_PASSWD"]
-  tags = tags(["docker.io/selenium/base"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  tags = tags(under_registry(["docker.io/selenium/base"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 target "selenium_hub_version4-25-0" {
@@ -173,8 +171,8 @@ target "selenium_hub_version4-25-0" {
   context = "Hub"
   contexts = { "selenium/base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/hub"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/hub"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 target "selenium_distributor_version4-25-0" {
@@ -182,8 +180,8 @@ target "selenium_distributor_version4-25-0" {
   context = "Distributor"
   contexts = { "selenium/base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/distributor"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/distributor"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 target "selenium_router_version4-25-0" {
@@ -191,8 +189,8 @@ target "selenium_router_version4-25-0" {
   context = "Router"
   contexts = { "selenium/base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/router"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/router"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 target "selenium_sessions_version4-25-0" {
@@ -200,8 +198,8 @@ target "selenium_sessions_version4-25-0" {
   context = "Sessions"
   contexts = { "selenium/base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/sessions"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/sessions"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 target "selenium_session-queue_version4-25-0" {
@@ -209,8 +207,8 @@ target "selenium_session-queue_version4-25-0" {
   context = "SessionQueue"
   contexts = { "selenium/base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/session-queue"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/session-queue"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 target "selenium_event-bus_version4-25-0" {
@@ -218,8 +216,8 @@ target "selenium_event-bus_version4-25-0" {
   context = "EventBus"
   contexts = { "selenium/base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/event-bus"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/event-bus"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 target "selenium_node-base_version4-25-0" {
@@ -227,9 +225,9 @@ target "selenium_node-base_version4-25-0" {
   context = "NodeBase"
   contexts = { "selenium/base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
+  platforms = linux_amd64_arm64
   secret = ["id=SEL_PASSWD,env=SEL_PASSWD"]
-  tags = tags(["docker.io/selenium/node-base"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  tags = tags(under_registry(["docker.io/selenium/node-base"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 selenium_node_chrome = [
@@ -245,8 +243,8 @@ target "selenium_node-chrome" {
   context = "NodeChrome"
   contexts = { "selenium/node-base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_node-base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ", CHROME_VERSION = try(t.chrome_version, null) }
-  platforms = coalescelist(linux_amd64, no_platform)
-  tags = tags(["docker.io/selenium/node-chrome"], concat([t.version], try(t.more_tags, [])))
+  platforms = linux_amd64
+  tags = tags(under_registry(["docker.io/selenium/node-chrome"]), concat([t.version], try(t.more_tags, [])))
 }
 
 target "selenium_node-chromium_version4-25-0" {
@@ -254,8 +252,8 @@ target "selenium_node-chromium_version4-25-0" {
   context = "NodeChromium"
   contexts = { "selenium/node-base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_node-base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ", CHROMIUM_VERSION = "latest" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/node-chromium"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/node-chromium"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 selenium_node_edge = [
@@ -271,8 +269,8 @@ target "selenium_node-edge" {
   context = "NodeEdge"
   contexts = { "selenium/node-base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_node-base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ", EDGE_VERSION = try(t.edge_version, null) }
-  platforms = coalescelist(linux_amd64, no_platform)
-  tags = tags(["docker.io/selenium/node-edge"], concat([t.version], try(t.more_tags, [])))
+  platforms = linux_amd64
+  tags = tags(under_registry(["docker.io/selenium/node-edge"]), concat([t.version], try(t.more_tags, [])))
 }
 
 selenium_node_firefox = [
@@ -288,8 +286,8 @@ target "selenium_node-firefox" {
   context = "NodeFirefox"
   contexts = { "selenium/node-base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_node-base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ", FIREFOX_VERSION = try(t.firefox_version, null) }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/node-firefox"], concat([t.version], try(t.more_tags, [])))
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/node-firefox"]), concat([t.version], try(t.more_tags, [])))
 }
 
 target "selenium_node-docker_version4-25-0" {
@@ -297,8 +295,8 @@ target "selenium_node-docker_version4-25-0" {
   context = "NodeDocker"
   contexts = { "selenium/base:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_base_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/node-docker"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/node-docker"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 selenium_standalone_chrome = [
@@ -314,8 +312,8 @@ target "selenium_standalone-chrome" {
   context = "Standalone"
   contexts = { "${t.from}" = "target:${replace(t.name, "selenium_standalone-chrome", "selenium_node-chrome")}" }
   args = { NAMESPACE = "selenium", VERSION = t.version-2, AUTHORS = try(t.authors, null), BASE = "node-chrome" }
-  platforms = coalescelist(linux_amd64, no_platform)
-  tags = tags(["docker.io/selenium/standalone-chrome"], concat([t.version], try(t.more_tags, [])))
+  platforms = linux_amd64
+  tags = tags(under_registry(["docker.io/selenium/standalone-chrome"]), concat([t.version], try(t.more_tags, [])))
 }
 
 target "selenium_standalone-chromium_version4-25-0" {
@@ -323,8 +321,8 @@ target "selenium_standalone-chromium_version4-25-0" {
   context = "Standalone"
   contexts = { "selenium/node-chromium:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_node-chromium_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ", BASE = "node-chromium" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/standalone-chromium"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/standalone-chromium"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 selenium_standalone_edge = [
@@ -340,8 +338,8 @@ target "selenium_standalone-edge" {
   context = "Standalone"
   contexts = { "${t.from}" = "target:${replace(t.name, "selenium_standalone-edge", "selenium_node-edge")}" }
   args = { NAMESPACE = "selenium", VERSION = t.version-2, AUTHORS = try(t.authors, null), BASE = "node-edge" }
-  platforms = coalescelist(linux_amd64, no_platform)
-  tags = tags(["docker.io/selenium/standalone-edge"], concat([t.version], try(t.more_tags, [])))
+  platforms = linux_amd64
+  tags = tags(under_registry(["docker.io/selenium/standalone-edge"]), concat([t.version], try(t.more_tags, [])))
 }
 
 selenium_standalone_firefox = [
@@ -357,8 +355,8 @@ target "selenium_standalone-firefox" {
   context = "Standalone"
   contexts = { "${t.from}" = "target:${replace(t.name, "selenium_standalone-firefox", "selenium_node-firefox")}" }
   args = { NAMESPACE = "selenium", VERSION = t.version-2, AUTHORS = try(t.authors, null), BASE = "node-firefox" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/standalone-firefox"], concat([t.version], try(t.more_tags, [])))
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/standalone-firefox"]), concat([t.version], try(t.more_tags, [])))
 }
 
 target "selenium_standalone-docker_version4-25-0" {
@@ -366,15 +364,15 @@ target "selenium_standalone-docker_version4-25-0" {
   context = "StandaloneDocker"
   contexts = { "selenium/node-docker:4.25.0-${SELENIUM_BUILD_DATE}" = "target:selenium_node-docker_version4-25-0" }
   args = { NAMESPACE = "selenium", VERSION = "4.25.0-${SELENIUM_BUILD_DATE}", AUTHORS = "SeleniumHQ" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
-  tags = tags(["docker.io/selenium/standalone-docker"], ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
+  platforms = linux_amd64_arm64
+  tags = tags(under_registry(["docker.io/selenium/standalone-docker"]), ["4.25.0", "4.25", "4", "latest", "4.25.0-${SELENIUM_BUILD_DATE}"])
 }
 
 target "selenium_video_version4-25-0" {
   inherits = ["_selenium"]
   context = "Video"
   args = { NAMESPACE = "linuxserver", BASED_TAG = "version-7.1-cli" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
+  platforms = linux_amd64_arm64
   secret = ["id=SEL_PASSWD,env=SEL_PASSWD"]
-  tags = tags(["docker.io/selenium/video"], ["latest", "ffmpeg-7.1-${SELENIUM_BUILD_DATE}"])
+  tags = tags(under_registry(["docker.io/selenium/video"]), ["latest", "ffmpeg-7.1-${SELENIUM_BUILD_DATE}"])
 }
