@@ -80,7 +80,7 @@ APPS = [f"tool_app_python3-{minor}" for minor in (11, 12)]
 BASES = [f"tool_base_python3-{minor}" for minor in (11, 12)]
 EDITS = {
     "tag": (r'\["\$\{TOOL_VERSION\}-', '["', {f'target "tool_app_python3-{minor}", tags: bake reads "ghcr.io/acme/tool:3.{minor}", the manifests say "ghcr.io/acme/tool:1.0-3.{minor}"' for minor in (11, 12)}),
-    "more tags": (r'(tags\(\["ghcr.io/acme/tool"\], \[".*")\]', r'\1, "a"]', {f'target "tool_app_python3-{minor}", tags: bake reads "ghcr.io/acme/tool:1.0-3.{minor}", "ghcr.io/acme/tool:a", the manifests say "ghcr.io/acme/tool:1.0-3.{minor}"' for minor in (11, 12)}),
+    "more tags": (r'(tags\(under_registry\(\["ghcr.io/acme/tool"\]\), \[".*")\]', r'\1, "a"]', {f'target "tool_app_python3-{minor}", tags: bake reads "ghcr.io/acme/tool:1.0-3.{minor}", "ghcr.io/acme/tool:a", the manifests say "ghcr.io/acme/tool:1.0-3.{minor}"' for minor in (11, 12)}),
     "platform": (r'(target "tool_base" {\n)', r'\1  platforms = ["linux/amd64"]' + "\n", {f'target "{name}", platforms: bake reads "linux/amd64", the manifests say "linux/amd64", "linux/arm64"' for name in BASES}),
     "arg": (r"PYTHON = python", 'PYTHON = "3.11"', {f'target "{name}", args.PYTHON: bake reads "3.11", the manifests say "3.12"' for name in (APPS[1], BASES[1])}),
     "arg added": (r'(target "tool_app" {\n(?:.*\n)*?  args = {)', r"\1 MORE = TOOL_VERSION,", {f'target "{name}", args.MORE: bake reads "1.0", the manifests say nothing' for name in APPS}),
@@ -187,7 +187,7 @@ def test_the_command_says_who_read_what(root: Path) -> None:
 
     assert outcome.code == 0
     assert outcome.stdout == ""
-    assert outcome.stderr == "docker-bake.hcl is read by python-hcl2\n14 blocks are what the manifests make\n"
+    assert outcome.stderr == "docker-bake.hcl is read by python-hcl2\n15 blocks are what the manifests make\n"
 
 
 def test_the_command_asks_buildx_if_it_can(root: Path, buildx: Buildx, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:  # fmt: skip

@@ -65,6 +65,7 @@ class Target:
     registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
     tags: tuple[Text, ...]
     tag_paths: tuple[KeyPath, ...]  # the pattern that made each tag
+    platform_tags: Mapping[str, tuple[Text, ...]]  # platform -> further tags of its image alone
     publish: bool
     parents: tuple[Parent, ...]
     template: str | None  # None for a Dockerfile that exists
