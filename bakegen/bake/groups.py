@@ -104,7 +104,10 @@ class GroupWriter:
         self.graph = graph
         self.tables = tables
         self.taken = taken
-        self.whole = {image: free_name(constant(image), taken) for image in tables}
+        names = {image: constant(image) for image in tables}
+        self.whole = {
+            image: free_name(f"all_{name}" if name in taken else name, taken) for image, name in names.items()
+        }
         self.used: dict[str, dict[str, str]] = {}  # by image and axis: what the constant is called
         self.platforms = platforms
         self.table_of = {name: table for each in tables.values() for table in each for name in table.names}

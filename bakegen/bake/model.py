@@ -17,6 +17,7 @@ from bakegen.bake.blocks import Block, blocks_of, constant, free_name
 from bakegen.bake.groups import GroupWriter, Platforms, Table
 from bakegen.bake.hcl import Call, Code
 from bakegen.bake.matrix import ROW, matrix_of
+from bakegen.bake.platform_images import with_platform_images
 from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
 from bakegen.expressions.text import Text
 from bakegen.graph.graph import Graph
@@ -94,6 +95,7 @@ class BakeModel:
 
 def bake_model(graph: Graph) -> BakeModel:
     """Return the content of the bake file."""
+    graph = with_platform_images(graph)
     names = _Names(graph)
     blocks = blocks_of(graph)
     names.blocks.update(block.name for block in blocks)

@@ -144,7 +144,7 @@ def _tag_collisions(targets: Mapping[str, Target], manifests: Manifests) -> Iter
         declared = [repository.with_defaults() for repository in target.repositories]
         prefixed = {under_registry(repository, REGISTRY) for repository in declared}
         for repository in (*declared, *sorted(prefixed)):
-            for tag, platform, path in _tags(target, manifests[target.image]):
+            for tag, platform, path in _tags(target):
                 reference = f"{repository}:{tag}"
                 other, part, other_path = claimed.setdefault(reference, (target, platform, path))
                 if (other, part) == (target, platform):
@@ -158,13 +158,12 @@ def _tag_collisions(targets: Mapping[str, Target], manifests: Manifests) -> Iter
                 )
 
 
-def _tags(target: Target, manifest: Manifest) -> Iterator[tuple[str, str, KeyPath]]:
+def _tags(target: Target) -> Iterator[tuple[str, str, KeyPath]]:
     """Yield each tag of a target with how a message calls the platform that it is for alone, and its place."""
     for tag, path in zip(target.tags, target.tag_paths, strict=False):
         yield tag.with_defaults(), "", path
     for platform, tags in target.platform_tags.items():
-        for tag in tags:
-            path = manifest.release(target.release).platform_tags[0].path
+        for tag, path in tags.items():
             yield tag.with_defaults(), f" for {platform}", path
 
 

@@ -463,13 +463,14 @@ class _Expander:
 
     def platform_tags(
         self, release: Release, scope: Scope, names: Mapping[str, Sequence[str]], platforms: Iterable[str]
-    ) -> dict[str, tuple[Text, ...]]:
-        """Return the tags of each platform's image alone; two platforms with one tag are a problem."""
-        found: dict[str, tuple[Text, ...]] = {}
+    ) -> dict[str, Mapping[Text, KeyPath]]:
+        """Return the tags of each platform's image alone, with their patterns; two platforms with one tag are a problem."""
+        found: dict[str, Mapping[Text, KeyPath]] = {}
         first: dict[Text, str] = {}
         for platform in platforms if release.platform_tags else ():
             tags = self.tags(release.platform_tags, scope.with_names({"platform": Platform(platform)}), names)
-            found[platform] = tuple(tags)
+            if tags:
+                found[platform] = tags
             for tag, path in tags.items():
                 other = first.setdefault(tag, platform)
                 if other != platform:

@@ -172,8 +172,9 @@ def _tag_lines(target: Target, environment: Mapping[str, str], place: Callable[[
         for repository in repositories:
             yield Line("tag", f"{repository}:{tag.at_bake_time(environment)}", place(path))
     for platform, tags in target.platform_tags.items():
-        for tag in tags:
-            yield Line("tag", f"{repositories[0]}:{tag.at_bake_time(environment)}  ({platform} only)")
+        for tag, path in tags.items():
+            for repository in repositories:
+                yield Line("tag", f"{repository}:{tag.at_bake_time(environment)}  ({platform})", place(path))
     for axis, found in target.names.items():
         for name in found:
             if name.text != target.values[axis]:
