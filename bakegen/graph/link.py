@@ -232,8 +232,8 @@ def _taken(dockerfile: Dockerfile, target: Target) -> Iterator[Text]:
         plain = [Text.literal(familiar(image)) for image in taken(platform, lambda variable: variable.default)]
         found = plain
         with suppress(DockerfileError):  # where the value decides, as in FROM build-${MODE}
-            letters = taken(platform, marks.__getitem__) if variables else ()
-            found = [_familiar(Text.joined(marked.get(letter, letter) for letter in image)) for image in letters]
+            asked = taken(platform, marks.__getitem__) if variables else ()
+            found = [_familiar(Text.joined(marked.get(letter, letter) for letter in image)) for image in asked]
         as_meant = [text.without_variables() for text in found] == plain
         yield from found if as_meant else plain
 
