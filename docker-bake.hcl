@@ -7,10 +7,10 @@ variable "BENTO_SERVER_VERSION" { default = "1.0.0a7" } # BentoML release
 variable "MODEL_SERVER_VERSION" { default = "0.13.0" } # BentoML release
 variable "YATAI_SERVICE_VERSION" { default = "0.13.0" } # BentoML release
 
-# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by as much of their names as tells targets apart.
 function "under_registry" {
   params = [repositories]
-  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex_replace(name, "^(([^/]*[.:A-Z][^/]*|localhost)/)?([^/]*/)?", "")}"]
 }
 
 # Every name in every repository.

@@ -42,6 +42,7 @@ _KINDS = {
     "name": "a name",
     "exclusion": "an exclusion",
     "deprecation": "a deprecation",
+    "group": "a group",
     "parent": "a parent",
     "file": "a side file",
     "check": "a check",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 import subprocess
 import unicodedata
@@ -65,11 +67,12 @@ def fits(graph: Graph, name: str, asked: str) -> bool:
 
 
 def closed(graph: Graph) -> bool:
-    """Whether each group holds the publishable parents of its members."""
+    """Whether each group holds the publishable parents of its members, but those that are to be without."""
+    without = {name for manifest in graph.manifests for name, rule in manifest.groups.items() if not rule.parents}
     return all(
         name in group.members
         for group in graph.groups
-        if group.kind != "image release"  # which are called like what their members begin with
+        if group.kind != "image release" and group.name not in without
         for name in graph.ancestors(group.members)
         if graph.targets[name].publish
     )
@@ -172,6 +175,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Project:
                 "app": {"from": "base", "tags": ["{{ VERSION }}-{{ distro }}{{ SUFFIX }}", "{{ distro }}"]},
                 "plus": {"from": "app", "tags": ["plus-{{ distro }}"]},
             },
+            "groups": {"mine": {"select": ["plus", "distro!=x86"], "parents": False}},
         },
     )  # fmt: skip
 
@@ -216,6 +220,129 @@ def test_one_registry_takes_all_tags_once(buildx: Buildx, narrow: Project) -> No
     for read in readers(buildx, narrow.graph):
         tags = read(bake_file(narrow), environment).targets["tool_app_x86"]["tags"]
         assert tags == tuple(sorted(f"localhost:5000/{image}:{tag}" for image in ("app", "sdk") for tag in ("2-x86-rc", "x86")))  # fmt: skip
+
+
+def test_a_group_holds_the_parents_of_those_members_only_that_want_them(tmp_path: Path) -> None:
+    releases = {
+        "base": {"from": "debian:12", "tags": ["base"]},
+        "hidden": {"from": "debian:12", "publish": False},
+        "app": {"from": ["base", "hidden"], "tags": ["app"]},
+    }
+    common = {"platforms": PLATFORMS[:1], "releases": releases}
+    with_parents = {"image": "a", "groups": {"both": ["app"], "parents": ["hidden"]}, **common}
+    without = {
+        "image": "b",
+        "groups": {
+            "both": {"select": ["app", "hidden"], "parents": False},
+            "mine": {"select": ["app"], "parents": False},
+            "all": {"select": ["b"], "parents": True},
+        },
+        **common,
+    }
+    groups = {group.name: group.members for group in write_project(tmp_path, with_parents, without).graph.groups}
+
+    assert groups["both"] == ("a_base", "a_app", "b_app")
+    assert groups["mine"] == ("b_app",)
+    assert groups["all"] == ("b_base", "b_app")
+    assert groups["parents"] == ("a_hidden",)
+
+
+@pytest.mark.parametrize(("said", "made"), [(None, {"debian", "full"}), (["distro"], {"debian"}), ([], set())])
+def test_axes_that_are_not_named_make_no_groups(tmp_path: Path, said: list[str] | None, made: set[str]) -> None:
+    family = {
+        "image": "app",
+        "platforms": PLATFORMS[:1],
+        "axes": {"distro": ["debian"], "variant": ["full"]},
+        **({} if said is None else {"axis-groups": said}),
+        "from": "debian:12",
+        "tags": ["1"],
+    }
+    graph = write_project(tmp_path, family).graph
+
+    assert {group.name for group in graph.groups if group.kind == "axis value"} == made
+    assert [target.name for target in graph.select(["variant=full", "debian"])] == ["app_debian_full"]
+
+
+# ---- Everything under one registry
+
+REPOSITORIES = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["", "docker.io/", "ghcr.io/", "localhost/", "localhost:5000/", "localhost-5000/", "{{ HOST }}/"]),
+        st.sampled_from(["", "acme/", "lab/", "{{ OWNER }}/", "acme/monitor/"]),
+        st.sampled_from(["app", "monitor/app", "a.b/app"]),
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(
+    families=st.lists(st.lists(REPOSITORIES, min_size=1, max_size=3, unique=True), min_size=1, max_size=4),
+    variables=st.fixed_dictionaries(
+        {},
+        optional={"F0_HOST": st.sampled_from(["r.test:1", "plain"]), "F0_OWNER": st.sampled_from(["", "you", "a/b"])},
+    ),
+)
+def test_no_two_targets_have_one_tag_under_one_registry(
+    buildx: Buildx, tmp_path_factory: pytest.TempPathFactory, families: list[list[str]], variables: dict[str, str]
+) -> None:
+    root = tmp_path_factory.getbasetemp() / "registry"
+    root.mkdir(exist_ok=True)
+    manifests = [
+        {
+            "image": f"f{index}",
+            "variables": {"HOST": "quay.io", "OWNER": "acme"},
+            "platforms": PLATFORMS[:1],
+            "registries": repositories,
+            "from": "debian:12",
+            "tags": ["latest"],
+        }
+        for index, repositories in enumerate(families)
+    ]
+    defaults = {"{{ HOST }}": "quay.io", "{{ OWNER }}": "acme", ":": "-"}
+    whole = [{functools.reduce(lambda text, pair: text.replace(*pair), defaults.items(), name) for name in names} for names in families]  # fmt: skip
+    if len(set().union(*whole)) < sum(map(len, whole)):
+        with pytest.raises(BakegenError, match="tag-collision"):
+            write_project(root, *manifests)
+        return
+    project = write_project(root, *manifests)
+    graph = project.graph
+    environment = {"BAKEGEN_REGISTRY": "reg.test/me"}
+    references = [graph.references_in(target, environment) for target in graph.targets.values()]
+
+    assert len({*itertools.chain(*references)}) == sum(map(len, references))
+    for values in (environment, environment | variables):
+        read = read_with_buildx(buildx, bake_file(project), [*graph.targets], environment=values).targets
+        expected = {
+            target.name: tuple(sorted(graph.references_in(target, values))) for target in graph.targets.values()
+        }
+        assert {name: attributes["tags"] for name, attributes in read.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("repositories", "kept"),
+    [
+        (["docker.io/acme/app", "ghcr.io/acme/tool"], ["app", "tool"]),
+        (["mcr.microsoft.com/dotnet/monitor/base", "mcr.microsoft.com/dotnet/base"], ["monitor/base", "base"]),
+        (["registry.k8s.io/pause", "acme/app"], ["pause", "app"]),
+        (["localhost/acme/app", "GHCR.IO/acme/tool"], ["app", "tool"]),
+        (["docker.io/acme/app", "quay.io/lab/app"], ["acme/app", "lab/app"]),
+        (["acme/app", "lab/app"], ["acme/app", "lab/app"]),
+        (["registry.k8s.io/pause", "docker.io/acme/pause"], ["pause", "acme/pause"]),
+        (["docker.io/acme/app", "localhost:5000/acme/app"], ["docker.io/acme/app", "localhost-5000/acme/app"]),
+    ],
+)
+def test_repositories_keep_what_tells_targets_apart(tmp_path: Path, repositories: list[str], kept: list[str]) -> None:
+    families = (
+        {"image": f"f{index}", "platforms": PLATFORMS[:1], "registries": [name], "from": "debian:12", "tags": ["1"]}
+        for index, name in enumerate(repositories)
+    )
+    graph = write_project(tmp_path, *families).graph
+
+    found = [graph.references_in(target, {"BAKEGEN_REGISTRY": "reg/me"}) for target in graph.targets.values()]
+    assert found == [(f"reg/me/{name}:1",) for name in kept]
+    part = graph.part(["f0"])  # what `bakegen build f0` gives bake
+    assert part.references_in(part.targets["f0"], {"BAKEGEN_REGISTRY": "reg/me"}) == found[0]
 
 
 # ---- Every attribute, written out

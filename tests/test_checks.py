@@ -139,7 +139,7 @@ def test_references_are_those_that_bake_reads(
     published = [target for target in project.graph.targets.values() if target.publish]
     assert len(published) == 4
     for target in published:
-        assert list(target.references_in(environment)) == read[target.name]["tags"]
+        assert list(project.graph.references_in(target, environment)) == read[target.name]["tags"]
 
 
 @pytest.mark.parametrize(

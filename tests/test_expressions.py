@@ -49,6 +49,14 @@ def test_properties_and_definitions_know_the_names_of_the_scope_that_asks() -> N
     assert outer.with_names({"arch": "arm64"}).text(site).with_defaults() == "arm64.org/debian-arm64"
 
 
+def test_a_comparison_that_has_a_name_is_true_or_false_where_it_is_used() -> None:
+    define = {"stable": "{{ distro == '12' }}", "old": "{{ not stable }}", "both": ["{{ stable }}"]}
+
+    for condition, holds in [("stable", True), ("old", False), ("not old", True), ("both[0] and not old", True)]:
+        assert scope(define).test(Condition(condition, ("when",))) is holds
+    assert text("{{ stable }} {{ old }} {{ 'x' if old }}{{ old == 'false' }}", define) == "true false true"
+
+
 @pytest.mark.parametrize(
     ("expression", "result"),
     [

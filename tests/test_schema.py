@@ -149,6 +149,7 @@ KINDS: Mapping[str, tuple[str | int, ...]] = {
     "name": ("names", "distro", 0),
     "exclusion": ("exclude", 0),
     "deprecation": ("deprecated", 0),
+    "group": ("groups", "mine"),
     "parent": ("releases", "one", "from", 0),
     "file": ("releases", "one", "files", 0),
     "check": ("releases", "one", "test", "greets"),
@@ -164,6 +165,7 @@ axes: {distro: {slim: {size: 1}, wide: {}}}
 names: {distro: [{name: x}]}
 exclude: [{distro: nothing, because: it is an example}]
 deprecated: [{tags: latest, because: it is an example}]
+groups: {mine: {select: [one]}}
 releases:
   one: {from: [{release: one}], tags: [one], files: [{path: side, copy: side}], test: {greets: {run: hello}}}
   two: {}
@@ -204,6 +206,7 @@ DEFAULTS = {
     "#/properties/buildx": "buildx: {}",
     "#/$defs/publish": "publish: {}",
     "#/$defs/registry/properties/readme": "registries: [{{repository: ghcr.io/acme/app, readme: {}}}]",
+    "#/$defs/group/properties/parents": "groups: {{mine: {{select: [app], parents: {}}}}}",
     "#/$defs/check/properties/exit": "test: {{a: {{run: x, exit: {}}}}}",
     "#/$defs/check/properties/timeout": "test: {{a: {{run: x, timeout: {}}}}}",
     "#/$defs/property/properties/required": "properties: {{distro: {{size: {{type: integer, required: {}}}}}}}",

@@ -18,7 +18,7 @@ from bakegen.bake.groups import GroupWriter, Platforms, Table
 from bakegen.bake.hcl import Call, Code
 from bakegen.bake.matrix import ROW, matrix_of
 from bakegen.bake.platform_images import with_platform_images
-from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
+from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY, REGISTRY_RULES
 from bakegen.expressions.text import Text
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
@@ -82,11 +82,13 @@ class BakeVariable:
 class BakeModel:
     """All that the bake template writes.
 
-    `platforms` are those of all targets. Where targets differ in platforms, `platform_lists` names each list instead.
+    `under_registry` is what of a repository `name` is left under BAKEGEN_REGISTRY. `platforms` are those of all targets.
+    Where targets differ in platforms, `platform_lists` names each list instead.
     """
 
     variables: tuple[BakeVariable, ...]
     publishes: bool
+    under_registry: str
     platforms: str
     platform_lists: tuple[Entry, ...]
     groups: tuple[HclBlock, ...]
@@ -122,6 +124,7 @@ def bake_model(graph: Graph) -> BakeModel:
             for variable in manifest.variables.values()
         ),
         publishes=any(target.publish for target in graph.targets.values()),
+        under_registry=f"regex_replace(name, {', '.join(map(hcl.quoted, REGISTRY_RULES[graph.registry_rule]))})",
         platforms="" if names.lists else hcl.write(list(next(iter(graph.targets.values())).platforms), 2),
         platform_lists=tuple(
             Entry(name, hcl.write(Call("filter_platforms", (list(platforms),))))

@@ -44,11 +44,11 @@ def list_(
         case "groups":
             rows = listing.group_rows(graph, targets, os.environ)
         case "tags":
-            rows = listing.tag_rows(targets, os.environ)
+            rows = listing.tag_rows(graph, targets, os.environ)
         case "dockerfiles":
             rows = listing.dockerfile_rows(targets)
         case _:
-            rows = [listing.target_row(target, os.environ) for target in targets]
+            rows = [listing.target_row(graph, target, os.environ) for target in targets]
     columns = WHAT[what]
     match form:
         case Format.json:

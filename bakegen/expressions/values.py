@@ -60,9 +60,21 @@ def text_of(value: str | FreeText) -> Text:
     return value._text if isinstance(value, FreeText) else Text.literal(value)  # noqa: SLF001 - hidden from expressions
 
 
+class Truth(str):
+    """`true` or `false`, as a comparison is written: text, but the second is false in a condition."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return self == "true"
+
+
 def seen_by_expressions(text: Text) -> str | FreeText:
     """Return text as expressions see it."""
-    return FreeText(text) if text.variables else text.with_defaults()
+    if text.variables:
+        return FreeText(text)
+    written = text.with_defaults()
+    return Truth(written) if written in {"true", "false"} else written
 
 
 class BoundValue(str):

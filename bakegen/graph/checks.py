@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import networkx as nx
 
 from bakegen.errors import Problem, did_you_mean
-from bakegen.expressions.bake_environment import REGISTRY, under_registry
+from bakegen.expressions.bake_environment import REGISTRY, REGISTRY_RULES, under_registry
 from bakegen.graph.model import Target
 from bakegen.graph.names import word
 from bakegen.manifest.model import Builder, Manifest
@@ -142,7 +142,7 @@ def _tag_collisions(targets: Mapping[str, Target], manifests: Manifests) -> Iter
             continue
         source = manifests[target.image].source
         declared = [repository.with_defaults() for repository in target.repositories]
-        prefixed = {under_registry(repository, REGISTRY) for repository in declared}
+        prefixed = {under_registry(repository, REGISTRY, len(REGISTRY_RULES) - 1) for repository in declared}
         for repository in (*declared, *sorted(prefixed)):
             for tag, platform, path in _tags(target):
                 reference = f"{repository}:{tag}"
@@ -203,7 +203,7 @@ def _full_name(target: Target, beside: Target) -> str:
 
 def _tag_hint(target: Target, other: Target, repository: str) -> str:
     if repository.startswith(f"{REGISTRY}/"):
-        return "with BAKEGEN_REGISTRY, repositories go by their last part: give one of them another, or another tag"
+        return "with BAKEGEN_REGISTRY, the colon of a port becomes a hyphen: give one of them another repository or tag"
     if set(target.platforms).isdisjoint(other.platforms) and target.release == other.release:
         return (
             "one target can be for all these platforms, under one tag: list them under `platforms:` instead of making "

@@ -12,6 +12,7 @@ from functools import cached_property
 import networkx as nx
 
 from bakegen.errors import BakegenError, Problem, did_you_mean
+from bakegen.expressions.bake_environment import repositories_in
 from bakegen.graph.model import Absent, Group, Target
 from bakegen.graph.select import parse_selectors
 from bakegen.manifest.model import Manifest
@@ -26,6 +27,7 @@ class Graph:
     absent: tuple[Absent, ...]
     groups: tuple[Group, ...]
     edges: nx.DiGraph
+    registry_rule: int  # of the whole project: what is left of repositories under BAKEGEN_REGISTRY
 
     def manifest(self, image: str) -> Manifest:
         """Return the manifest of an image family; raises KeyError."""
@@ -49,6 +51,17 @@ class Graph:
         for target in self.targets.values():
             found.setdefault(target.dockerfile, []).append(target)
         return {path: tuple(targets) for path, targets in found.items()}
+
+    def repositories_in(self, target: Target, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the repositories of a target, as bake pushes to them in an environment; each once."""
+        names = (repository.at_bake_time(environment) for repository in target.repositories)
+        return repositories_in(names, environment, self.registry_rule)
+
+    def references_in(self, target: Target, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Return every repository of a target with every tag, as bake pushes or loads them in an environment; each once."""
+        tags = [tag.at_bake_time(environment) for tag in target.tags]
+        names = self.repositories_in(target, environment)
+        return tuple(dict.fromkeys(f"{name}:{tag}" for tag in tags for name in names))
 
     def ancestors(self, names: Iterable[str]) -> set[str]:
         """Return all targets that the named ones are built from, directly or not."""

@@ -1,8 +1,8 @@
 """Which bake groups there are: everything, each image, release and axis value, and the manifests' own.
 
 In: a `Graph` without groups. Out: its groups. A group holds the publishable parents of its members too, so that what
-is pushed together was built together. Only those of one image's release do not: their names are what the names of their
-members begin with, and mean no more than these.
+is pushed together was built together. Those of one image's release do not: their names are what the names of their
+members begin with, and mean no more than these. Nor do those of a manifest's own that ask for no parents.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class _Wish:
     manifest: Manifest
     path: KeyPath
     description: str = ""
+    parents: bool = True
 
 
 def make_groups(graph: Graph) -> tuple[Group, ...]:
@@ -42,11 +43,11 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
     order = {name: index for index, name in enumerate(graph.targets)}
     kinds = get_args(GroupKind)
     groups: dict[str, Group] = {}
-    origins: dict[str, _Wish] = {}
+    origins: dict[str, Sequence[_Wish]] = {}
     problems: list[Problem] = []
     for (kind, name), wanted in sorted(wishes.items(), key=lambda item: kinds.index(item[0][0])):
         names = [wish.target for wish in wanted]
-        members = tuple(names) if kind in _OPTIONAL else _closed(graph, names, order)
+        members = tuple(names) if kind in _OPTIONAL else _members(graph, wanted, order)
         descriptions = {wish.description for wish in wanted}
         group = Group(name, kind, members, descriptions.pop() if len(descriptions) == 1 else "")
         if members == (name,) or set(names) == {name}:
@@ -56,9 +57,9 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
         if kind in _OPTIONAL and (hidden or clash is not group):
             continue
         if hidden or clash.members != members:
-            problems.append(_collision(group, wanted[0], origins.get(name)))
+            problems.append(_collision(group, wanted, origins.get(name, ())))
         groups.setdefault(name, group)
-        origins.setdefault(name, wanted[0])
+        origins.setdefault(name, wanted)
     if problems:
         raise BakegenError(problems)
     return tuple(groups.values())
@@ -80,7 +81,7 @@ def _implied(graph: Graph) -> Iterator[_Wish]:
             for point in target.values.items():
                 at.setdefault(point, []).append(target)
         for axis in manifest.axes:
-            for value in axis.values:
+            for value in axis.values if axis.has_groups else ():
                 for target in at.get((axis.name, value.name), ()):
                     name = value_word(axis.name, value.label)
                     yield _Wish("axis value", name, target.name, manifest, value.path)
@@ -102,9 +103,9 @@ def _parts(graph: Graph, manifest: Manifest) -> Iterator[_Wish]:
 def _own(graph: Graph) -> Iterator[_Wish]:
     """Yield the groups that manifests declare by selectors."""
     for manifest in graph.manifests:
-        for name, words in manifest.groups.items():
-            for target in _picked(graph, manifest, name, words):
-                yield _Wish("own", name, target.name, manifest, ("groups", name))
+        for name, rule in manifest.groups.items():
+            for target in _picked(graph, manifest, name, rule.selectors):
+                yield _Wish("own", name, target.name, manifest, ("groups", name), parents=rule.parents)
 
 
 def _picked(graph: Graph, manifest: Manifest, name: str, words: Sequence[str]) -> tuple[Target, ...]:
@@ -118,18 +119,20 @@ def _picked(graph: Graph, manifest: Manifest, name: str, words: Sequence[str]) -
         ) from error
 
 
-def _closed(graph: Graph, names: Iterable[str], order: dict[str, int]) -> tuple[str, ...]:
-    """Return targets with their publishable parents, in order.
+def _members(graph: Graph, wishes: Iterable[_Wish], order: dict[str, int]) -> tuple[str, ...]:
+    """Return targets, with their publishable parents where these are wanted, in order.
 
     What is not published is built as a parent only; a group of nothing else keeps it, to be buildable at all.
     """
-    wanted = list(names)
-    above = {target for target in graph.ancestors(wanted) if graph.targets[target].publish}
+    wanted = {wish.target: wish.parents for wish in wishes}
+    names = [name for name, parents in wanted.items() if parents]
+    above = {target for target in graph.ancestors(names) if graph.targets[target].publish}
     shown = [target for target in wanted if graph.targets[target].publish] or wanted
     return tuple(sorted({*shown, *above}, key=order.__getitem__))
 
 
-def _collision(group: Group, wish: _Wish, first: _Wish | None) -> Problem:
+def _collision(group: Group, wishes: Sequence[_Wish], others: Sequence[_Wish]) -> Problem:
+    wish, first = wishes[0], others[0] if others else None
     hint = "rename one of them: bake has one namespace for groups and targets"
     if first is None:
         message = f"{_called(group.kind, group.name)} would hide the target of that name"
@@ -138,7 +141,22 @@ def _collision(group: Group, wish: _Wish, first: _Wish | None) -> Problem:
     else:
         place = first.manifest.source.place(first.path).key
         message = f'{_called(group.kind, group.name)} and {_called(first.kind, "")} at {place} would both be the group "{group.name}"'
+    if unasked := _without_groups([*wishes, *others]):
+        hint += f"; or write {unasked}, if nobody needs the group of the axis value"
     return wish.manifest.source.problem("group-collision", message, wish.path, hint=hint, at_key=True)
+
+
+def _without_groups(wishes: Iterable[_Wish]) -> str:
+    """Return what manifests have to say so that axes with such values make no groups; empty if there is no such axis."""
+    axes: dict[str, tuple[Manifest, set[str]]] = {}
+    for wish in wishes:
+        if wish.kind == "axis value":
+            axes.setdefault(wish.manifest.image, (wish.manifest, set()))[1].add(str(wish.path[1]))
+    said = []
+    for manifest, unwanted in axes.values():
+        left = [axis.name for axis in manifest.axes if axis.has_groups and axis.name not in unwanted]
+        said.append(f"`axis-groups: [{', '.join(left)}]` in {manifest.source.file}")
+    return " and ".join(said)
 
 
 def _called(kind: GroupKind, name: str) -> str:

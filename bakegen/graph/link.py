@@ -7,12 +7,14 @@ problem.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import networkx as nx
 
 from bakegen.errors import BakegenError, Code, Collector, did_you_mean
-from bakegen.expressions.text import Text
+from bakegen.expressions.bake_environment import REGISTRY, REGISTRY_RULES, under_registry
+from bakegen.expressions.text import Text, Variable
 from bakegen.graph.checks import check_declarations, check_images, check_targets, described, spelt
 from bakegen.graph.expand import Draft, Expansion, ParentRequest
 from bakegen.graph.graph import Graph
@@ -20,7 +22,7 @@ from bakegen.graph.groups import make_groups
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest, Release
 from bakegen.source.yaml import KeyPath
-from bakegen.spec.dockerfile import DockerfileError, parse_dockerfile, references, syntax_problem
+from bakegen.spec.dockerfile import Dockerfile, DockerfileError, parse_dockerfile, references, syntax_problem
 from bakegen.spec.references import familiar
 
 
@@ -45,6 +47,7 @@ def build_graph(expansions: Sequence[Expansion], read: Callable[[str], str | Non
         absent=tuple(absent for expansion in expansions for absent in expansion.absent),
         groups=(),
         edges=edges,
+        registry_rule=_registry_rule(targets),
     )
     return replace(graph, groups=make_groups(graph))
 
@@ -56,6 +59,30 @@ def _edges(targets: Mapping[str, Target]) -> nx.DiGraph:
         graph.add_edges_from((parent.target, target.name) for parent in target.parents if parent.target)
         graph.add_edges_from((linked, target.name) for linked in target.linked.values() if linked in targets)
     return graph
+
+
+def _registry_rule(targets: Mapping[str, Target]) -> int:
+    """Return the first rule by which no two targets have one tag under BAKEGEN_REGISTRY; checks hold for the last."""
+    published = [
+        (
+            target.name,
+            {repository.with_defaults() for repository in target.repositories},
+            {tag.with_defaults() for tags in (target.tags, *target.platform_tags.values()) for tag in tags},
+        )
+        for target in targets.values()
+        if target.publish
+    ]
+    *rules, last = range(len(REGISTRY_RULES))
+    for rule in rules:
+        owners: dict[tuple[str, str], str] = {}
+        if all(
+            owners.setdefault((repository, tag), name) == name
+            for name, repositories, tags in published
+            for repository in {under_registry(repository, REGISTRY, rule) for repository in repositories}
+            for tag in tags
+        ):
+            return rule
+    return last
 
 
 class _Linker:
@@ -118,22 +145,16 @@ class _Linker:
 
     def discovered(self, target: Target) -> list[Parent]:
         """Return what the Dockerfile of a target takes from, linked to the targets that make it."""
-        images: dict[str, None] = {}
+        images: dict[Text, None] = {}
         with self.problems.collecting():
             text = self.read(target.dockerfile)
             if text is None:
                 raise no_dockerfile(self.manifests[target.image], target)
-            args = {name: value.with_defaults() for name, value in target.args.items()}
-            stage = target.bake["target"].with_defaults() if "target" in target.bake else None
             try:
-                dockerfile = parse_dockerfile(text)
-                for platform in target.platforms:
-                    images |= dict.fromkeys(
-                        familiar(use.image) for use in references(dockerfile, args, platform, stage)
-                    )
+                images = dict.fromkeys(_taken(parse_dockerfile(text), target))
             except DockerfileError as error:
                 raise BakegenError([syntax_problem(error, text, target.dockerfile)]) from error
-        return [Parent(Text.literal(image), self.makers.get(image), target.path) for image in images]
+        return [Parent(image, self.makers.get(image.with_defaults()), target.path) for image in images]
 
     def parent(self, manifest: Manifest, target: Target, request: ParentRequest) -> Parent | None:
         if request.outside:
@@ -220,6 +241,27 @@ class _Linker:
                     place = expansion.manifest.source.place(absent.path).value
                     return f": {absent.reason} ({place})"
         return ""
+
+
+def _taken(dockerfile: Dockerfile, target: Target) -> Iterator[Text]:
+    """Yield the images that a Dockerfile takes from, with the variables that build args carry into their names."""
+    stage = target.bake["target"].with_defaults() if "target" in target.bake else None
+    variables = dict.fromkeys(variable for text in target.args.values() for variable in text.variables)
+    marks = {variable: chr(0xE000 + number) for number, variable in enumerate(variables)}  # in no name of an image
+    marked = {mark: variable for variable, mark in marks.items()}
+
+    def taken(platform: str, value: Callable[[Variable], str]) -> Sequence[str]:
+        args = {name: text.replaced(value) for name, text in target.args.items()}
+        return [use.image for use in references(dockerfile, args, platform, stage)]
+
+    for platform in target.platforms:
+        plain = [Text.literal(familiar(image)) for image in taken(platform, lambda variable: variable.default)]
+        found = plain
+        with suppress(DockerfileError):  # where the value decides, as in FROM build-${MODE}
+            asked = taken(platform, marks.__getitem__) if variables else ()
+            found = [_familiar(Text.joined(marked.get(letter, letter) for letter in image)) for image in asked]
+        as_meant = [text.without_variables() for text in found] == plain
+        yield from found if as_meant else plain
 
 
 def _familiar(reference: Text) -> Text:

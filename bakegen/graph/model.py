@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bakegen.expressions.bake_environment import repositories_in
 from bakegen.expressions.text import Text
 from bakegen.manifest.model import Registry
 from bakegen.source.yaml import KeyPath
@@ -91,14 +90,8 @@ class Target:
 
     @property
     def references(self) -> tuple[Text, ...]:
-        """Every repository with every tag, as they are pushed."""
-        return tuple(Text.joined([repository, ":", tag]) for repository in self.repositories for tag in self.tags)
-
-    def references_in(self, environment: Mapping[str, str]) -> tuple[str, ...]:
-        """Every repository with every tag, as bake pushes or loads them in an environment; each once."""
-        names = (repository.at_bake_time(environment) for repository in self.repositories)
-        tags = [tag.at_bake_time(environment) for tag in self.tags]
-        return tuple(dict.fromkeys(f"{name}:{tag}" for name in repositories_in(names, environment) for tag in tags))
+        """Every tag in every repository, as they are pushed."""
+        return tuple(Text.joined([repository, ":", tag]) for tag in self.tags for repository in self.repositories)
 
 
 @dataclass(frozen=True, slots=True)

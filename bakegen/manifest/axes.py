@@ -1,4 +1,4 @@
-"""Read the `axes`, `properties` and `names` sections of a manifest.
+"""Read what a manifest says of its axes: `axes`, `properties`, `names`, `series` and `axis-groups`.
 
 In: a `SectionReader`. Out: `Axis` declarations; mistakes go to its problems.
 """
@@ -35,20 +35,22 @@ def read_axes(reader: SectionReader) -> tuple[Axis, ...]:
     rules = reader.content.get("names", {})
     names = reader.content.get("axes", {})
     series = reader.content.get("series", {})
-    for section, keys in (("properties", declared), ("names", rules), ("series", series)):
-        for name in keys:
-            if name not in names:
-                reader.report(
-                    "unknown-axis",
-                    f'there is no axis "{name}"',
-                    (section, name),
-                    did_you_mean(name, names),
-                    at_key=True,
-                )
-    return tuple(_axis(reader, name, declared.get(name), rules.get(name, ())) for name in names)
+    grouped = reader.content.get("axis-groups", names)
+    mentioned = [
+        ((section, name), name)
+        for section, keys in (("properties", declared), ("names", rules), ("series", series))
+        for name in keys
+    ]
+    mentioned += [(("axis-groups", index), name) for index, name in enumerate(grouped)]
+    for path, name in mentioned:
+        if name not in names:
+            reader.report("unknown-axis", f'there is no axis "{name}"', path, did_you_mean(name, names), at_key=True)
+    return tuple(_axis(reader, name, declared.get(name), rules.get(name, ()), name in grouped) for name in names)
 
 
-def _axis(reader: SectionReader, name: str, declared: Mapping[str, Any] | None, rules: Iterable[Any]) -> Axis:
+def _axis(
+    reader: SectionReader, name: str, declared: Mapping[str, Any] | None, rules: Iterable[Any], has_groups: bool
+) -> Axis:
     content = reader.content["axes"][name]
     for key, declaration in (declared or {}).items():
         path: KeyPath = ("properties", name, key)
@@ -82,6 +84,7 @@ def _axis(reader: SectionReader, name: str, declared: Mapping[str, Any] | None, 
         tuple(_name_rules(reader, name, rules, seen)),
         ("axes", name),
         None if series is None else Expression(str(series), ("series", name)),
+        has_groups,
     )
 
 

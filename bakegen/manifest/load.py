@@ -20,7 +20,7 @@ from bakegen.expressions.syntax import compared_with
 from bakegen.expressions.text import Variable
 from bakegen.manifest.axes import read_axes
 from bakegen.manifest.builders import read_builders
-from bakegen.manifest.model import Axis, Deprecation, Exclusion, Manifest, Registry, Release
+from bakegen.manifest.model import Axis, Deprecation, Exclusion, GroupRule, Manifest, Registry, Release
 from bakegen.manifest.releases import read_releases
 from bakegen.manifest.schema import check_schema
 from bakegen.manifest.section import SectionReader
@@ -165,7 +165,7 @@ class _ManifestReader(SectionReader):
             data=self.data(),
             exclude=self.exclusions(axes, releases, platforms),
             deprecated=self.deprecations(),
-            groups={key: tuple(words) for key, words in content.get("groups", {}).items()},
+            groups=self.groups(),
             releases=releases,
             inputs=tuple(self.inputs),
         )
@@ -329,6 +329,13 @@ class _ManifestReader(SectionReader):
                 )
             exclusions.append(Exclusion(patterns, entry["because"], path))
         return tuple(exclusions)
+
+    def groups(self) -> dict[str, GroupRule]:
+        groups = {}
+        for name, value in self.content.get("groups", {}).items():
+            declared = value if isinstance(value, dict) else {"select": value}
+            groups[name] = GroupRule(tuple(declared["select"]), declared.get("parents", True))
+        return groups
 
     def deprecations(self) -> tuple[Deprecation, ...]:
         entries = self.content.get("deprecated", [])

@@ -82,6 +82,7 @@ class Axis:
     rules: tuple[NameRule, ...]
     path: KeyPath
     series: Expression | None = None
+    has_groups: bool = True  # one for each value
 
     def value(self, name: str) -> AxisValue:
         """Return the value called `name`; raises KeyError."""
@@ -108,6 +109,14 @@ class Deprecation:
     tags: tuple[str, ...]
     because: str
     use: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRule:
+    """A group of the manifest's own: what its selectors pick, and whether the parents of that are in it."""
+
+    selectors: tuple[str, ...]
+    parents: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +216,7 @@ class Manifest:
     data: Mapping[str, Any]
     exclude: tuple[Exclusion, ...]
     deprecated: tuple[Deprecation, ...]
-    groups: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, GroupRule]
     releases: tuple[Release, ...]
     inputs: tuple[str, ...]  # the files that it was read from, from the project root: itself, what it includes, data
 

@@ -76,12 +76,12 @@ def find_destinations(
     """
     declared = find_repositories(graph, environment, images)
     prefix = environment.get(REGISTRY)
-    if prefix and not is_repository(under_registry("app", prefix)):
+    if prefix and not is_repository(f"{prefix}/app"):
         hint = "write a host, or a host and a namespace, such as ghcr.io/me"
         raise fail("invalid-reference", f"{REGISTRY}={prefix} is not where images can be pushed to", hint=hint)
     by_host: dict[str, dict[str, None]] = {}
     for repository in declared:
-        name = under_registry(repository.name, prefix) if prefix else repository.name
+        name = under_registry(repository.name, prefix, graph.registry_rule) if prefix else repository.name
         by_host.setdefault(registry_host(name), {})[name] = None
     hosts = pick_hosts(by_host, only, images, prefix)
     entries = {host: [repository for repository in declared if repository.host == host] for host in hosts}

@@ -90,7 +90,8 @@ def _check_target(
             continue
         hint = f"add it to `from:`; declared here: {', '.join(declared) or 'nothing'}"
         if unused:
-            hint = f"`from:` declares {', '.join(unused)}: write {{{{ parent }}}} in the template, or change `from:`"
+            mend = "write {{ parent }} in the template" if target.template else "change the Dockerfile"
+            hint = f"`from:` declares {', '.join(unused)}: {mend}, or change `from:`"
         yield source.problem(
             "undeclared-parent",
             f"{path} takes from `{image}` ({reference.kind} on line {reference.line}), which {target.name} does not declare",
@@ -111,7 +112,7 @@ def _check_target(
                 "unused-arg",
                 f"the build arg {name} is passed to {path}, which has no ARG {name}",
                 passed[name].path,
-                hint="declare it in the template, or do not pass it",
+                hint=f"declare it in the {'template' if target.template else 'Dockerfile'}, or do not pass it",
                 at_key=True,
             )
 

@@ -20,6 +20,8 @@ _REFERENCE_RE = re.compile(rf"(?:{_HOST}/)?{_PATH}(?::{_TAG})?(?:@{_DIGEST})?\Z"
 
 _LONGEST_REPOSITORY = 255
 
+HOST = "([^/]*[.:A-Z][^/]*|localhost)/"  # what a repository begins with if it names its host; bake reads it, too
+
 
 def is_tag(text: str) -> bool:
     """Return whether `text` can stand after the colon of a reference."""
@@ -42,10 +44,19 @@ def registry_host(repository: str) -> str:
     >>> registry_host("acme/app"), registry_host("ghcr.io/acme/app"), registry_host("localhost:5000/app")
     ('docker.io', 'ghcr.io', 'localhost:5000')
     """
-    first, slash, _ = repository.partition("/")
-    if not slash or not (re.search(r"[.:A-Z]", first) or first == "localhost"):
-        return "docker.io"
-    return "docker.io" if first == "index.docker.io" else first
+    found = re.match(HOST, repository)
+    return found[1] if found and found[1] != "index.docker.io" else "docker.io"
+
+
+def with_host(repository: str) -> str:
+    """Return a repository with its host in front.
+
+    >>> with_host("acme/app"), with_host("index.docker.io/acme/app"), with_host("ghcr.io/acme/app")
+    ('docker.io/acme/app', 'docker.io/acme/app', 'ghcr.io/acme/app')
+    """
+    if registry_host(repository) != "docker.io":
+        return repository
+    return f"docker.io/{repository.removeprefix('index.').removeprefix('docker.io/')}"
 
 
 def familiar(reference: str) -> str:

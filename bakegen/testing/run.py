@@ -53,7 +53,7 @@ def plan_checks(project: Project, selected: Sequence[Target], asked: str) -> Che
         )
     return CheckPlan(
         {target.name: platforms[target.name] for target in checked},
-        {target.name: target.references_in(os.environ) for target in checked},
+        {target.name: graph.references_in(target, os.environ) for target in checked},
         evaluate_checks(project, {target.name: platforms[target.name] for target in checked}, os.environ),
         len(wanted) - len(checked),
     )

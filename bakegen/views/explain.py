@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakegen.errors import BakegenError, fail, printable, some
-from bakegen.expressions.bake_environment import platforms_in, repositories_in
+from bakegen.expressions.bake_environment import platforms_in
 from bakegen.expressions.text import Text
 from bakegen.graph.expand import build_args
 from bakegen.graph.graph import Graph
@@ -67,9 +67,9 @@ def explain(project: Project, words: Sequence[str], environment: Mapping[str, st
     graph = project.graph
     return [
         Explanation(
-            target_row(target, environment),
+            target_row(graph, target, environment),
             tuple(_lines(graph, target, environment)),
-            tuple(_commands(target, environment)),
+            tuple(_commands(graph, target, environment)),
         )
         for target in built_targets(_find(project, words, environment), environment)
     ]
@@ -81,7 +81,7 @@ def _find(project: Project, words: Sequence[str], environment: Mapping[str, str]
     if word in graph.targets:
         return [graph.targets[word]]
     for target in graph.targets.values() if word else ():
-        if familiar(word) in map(familiar, target.references_in(environment)):
+        if familiar(word) in map(familiar, graph.references_in(target, environment)):
             return [target]
     tagged = [target for target in graph.targets.values() if word in _tags(target, environment)]
     if tagged:
@@ -127,7 +127,7 @@ def _lines(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iter
     for axis, value in target.values.items():
         yield Line(axis, value, place(manifest.axis(axis).value(value).path))
     if target.publish:
-        yield from _tag_lines(target, environment, place)
+        yield from _tag_lines(graph, target, environment, place)
     else:
         yield Line("tag", "none: it is built as a parent and not published", place((*release.path, "publish")))
     for platform in platforms_in(target.platforms, environment):
@@ -157,10 +157,11 @@ def _lines(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iter
         yield Line("check", check.name, place(check.path))
 
 
-def _tag_lines(target: Target, environment: Mapping[str, str], place: Callable[[KeyPath], str]) -> Iterator[Line]:
+def _tag_lines(
+    graph: Graph, target: Target, environment: Mapping[str, str], place: Callable[[KeyPath], str]
+) -> Iterator[Line]:
     """Yield each tag with the pattern that gave it, and why axis values go by the names that stand in tags."""
-    names = [repository.at_bake_time(environment) for repository in target.repositories]
-    repositories = repositories_in(names, environment)
+    repositories = graph.repositories_in(target, environment)
     for tag, path in zip(target.tags, target.tag_paths, strict=False):
         for repository in repositories:
             yield Line("tag", f"{repository}:{tag.at_bake_time(environment)}", place(path))
@@ -181,7 +182,7 @@ def _called(name: str) -> str:
     return f'"{name}"' if name else "left out"
 
 
-def _commands(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
+def _commands(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield the bake command, and the plain one that builds the same image once the parents are in a registry.
 
     Caches and the further attributes of `bake:` are left to bake, but for the stage.
@@ -197,7 +198,7 @@ def _commands(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
         "ssh": target.ssh,
         "attest": target.attest,
         "target": [target.bake["target"]] if "target" in target.bake else [],
-        "tag": map(Text.literal, target.references_in(environment)) if target.publish else (),
+        "tag": map(Text.literal, graph.references_in(target, environment)) if target.publish else (),
     }
     words = [f"--{name}={text.at_bake_time(environment)}" for name, texts in options.items() for text in texts]
     context = target.context.at_bake_time(environment)

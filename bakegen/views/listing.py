@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bakegen.errors import fail, printable
-from bakegen.expressions.bake_environment import PLATFORMS, platforms_in, repositories_in
+from bakegen.expressions.bake_environment import PLATFORMS, platforms_in
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 
@@ -31,7 +31,7 @@ def built_targets(targets: Iterable[Target], environment: Mapping[str, str]) -> 
     return found
 
 
-def target_row(target: Target, environment: Mapping[str, str]) -> Row:
+def target_row(graph: Graph, target: Target, environment: Mapping[str, str]) -> Row:
     """Return all that is known of a target."""
     return {
         "target": target.name,
@@ -40,7 +40,7 @@ def target_row(target: Target, environment: Mapping[str, str]) -> Row:
         "axes": dict(target.values),
         "platforms": list(platforms_in(target.platforms, environment)),
         "published": target.publish,
-        "tags": list(target.references_in(environment)) if target.publish else [],
+        "tags": list(graph.references_in(target, environment)) if target.publish else [],
         "args": {name: value.at_bake_time(environment) for name, value in target.args.items()},
         "parents": [
             {"reference": parent.reference.at_bake_time(environment), "target": parent.target}
@@ -51,14 +51,13 @@ def target_row(target: Target, environment: Mapping[str, str]) -> Row:
     }
 
 
-def tag_rows(targets: Iterable[Target], environment: Mapping[str, str]) -> list[Row]:
+def tag_rows(graph: Graph, targets: Iterable[Target], environment: Mapping[str, str]) -> list[Row]:
     """Return a row for each published tag, with its references in all registries."""
     rows = []
     for target in targets:
-        common = target_row(target, environment)
+        common = target_row(graph, target, environment)
         kept = {key: common[key] for key in ("target", "image", "release", "axes", "args", "parents")}
-        declared = [repository.at_bake_time(environment) for repository in target.repositories]
-        repositories = repositories_in(declared, environment)
+        repositories = graph.repositories_in(target, environment)
         built: list[str] = common["platforms"]
         tags = [(tag, built) for tag in target.tags]
         tags += [(tag, [platform]) for platform in built for tag in target.platform_tags.get(platform, ())]

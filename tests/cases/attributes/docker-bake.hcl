@@ -5,10 +5,10 @@ variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platf
 variable "API_VERSION" { default = "3.2.1" } # Release of the API
 variable "API_REVISION" { default = "unknown" } # Commit that is built
 
-# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by as much of their names as tells targets apart.
 function "under_registry" {
   params = [repositories]
-  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex_replace(name, "^(([^/]*[.:A-Z][^/]*|localhost)/)?([^/]*/)?", "")}"]
 }
 
 # Every name in every repository.

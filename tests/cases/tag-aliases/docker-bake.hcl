@@ -3,10 +3,10 @@
 variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix instead of the declared registries
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 
-# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by as much of their names as tells targets apart.
 function "under_registry" {
   params = [repositories]
-  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex_replace(name, "^(([^/]*[.:A-Z][^/]*|localhost)/)?([^/]*/)?", "")}"]
 }
 
 # Every name in every repository.
