@@ -62,7 +62,7 @@ def _as_data(problem: Problem) -> dict[str, Any]:
         "file": where.file if where else None,
         "line": where.line if where else None,
         "column": where.column if where else None,
-        "hint": problem.hint,
+        "hint": problem.remedy,
     }
 
 
@@ -70,6 +70,6 @@ def _as_annotation(problem: Problem) -> str:
     """Return a problem as GitHub's runners read it from a log."""
     where = problem.position
     place = f" file={where.file},line={max(1, where.line)},col={max(1, where.column)}," if where else " "
-    hint = f" ({problem.hint})" if problem.hint else ""
+    hint = f" ({problem.remedy})" if problem.remedy else ""
     text = f"{problem.message}{hint}".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return printable(f"::error{place}title={problem.code}::{text}")

@@ -54,9 +54,9 @@ def text_mistake(text: str) -> str:
     """Return what makes `text` unfit to be written anywhere, or an empty string."""
     found = _CONTROL.search(text)
     if found:
-        return f"gives text with the control character U+{ord(found[0]):04X}"
+        return f"evaluates to text with the control character U+{ord(found[0]):04X}"
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        return "gives text with half a surrogate pair"
+        return "evaluates to text with half a surrogate pair"
     return ""
 
 

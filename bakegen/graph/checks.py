@@ -202,7 +202,7 @@ def _tag_hint(target: Target, other: Target, repository: str) -> str:
     for axis in differing:
         mine, others = ({name.text for name in one.names.get(axis, ())} for one in (target, other))
         if mine & others:
-            return f"both values of {axis} go by the same name there: give the name to one of them"
+            return f"both values of {axis} have the same name in tags: give it to only one of them"
     if target.release == other.release and target.image == other.image and differing:
         return f"let the pattern tell them apart, for example with {{{{ {differing[0]} }}}}"
     return "give one of them another tag"

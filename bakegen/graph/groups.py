@@ -55,8 +55,10 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
         clash = groups.get(name, group)
         if kind in _OPTIONAL and (hidden or clash is not group):
             continue
-        if hidden or clash.members != members:
-            problems.append(_collision(group, wanted[0], origins.get(name)))
+        if hidden and name not in groups:
+            problems.append(_hiding(graph, group, wanted[0]))
+        elif clash.members != members and not hidden:
+            problems.append(_collision(group, wanted[0], origins[name]))
         groups.setdefault(name, group)
         origins.setdefault(name, wanted[0])
     if problems:
@@ -129,12 +131,28 @@ def _closed(graph: Graph, names: Iterable[str], order: dict[str, int]) -> tuple[
     return tuple(sorted({*shown, *above}, key=order.__getitem__))
 
 
-def _collision(group: Group, wish: _Wish, first: _Wish | None) -> Problem:
-    hint = "rename one of them: bake has one namespace for groups and targets"
-    if first is None:
-        message = f"{_called(group.kind, group.name)} would hide the target of that name"
-    elif first.kind == "default":
-        message, hint = '"default" is the group of all that is published', "choose another name"
+_RENAME = "rename one of them: groups and targets share one namespace in bake"
+
+
+def _hiding(graph: Graph, group: Group, wish: _Wish) -> Problem:
+    """Return the problem of a group with the name of a target: often one whose values are left out of its name."""
+    target = graph.targets[group.name]
+    axes = graph.manifest(target.image).axes
+    values = [axis.value(target.values[axis.name]) for axis in axes if axis.name in target.values]
+    nameless = [value for value in values if value.names == ("",)]
+    if group.kind != "image" or not nameless:
+        message = f"{_called(group.kind, group.name)} and a target have the same name"
+        return wish.manifest.source.problem("group-collision", message, wish.path, hint=_RENAME, at_key=True)
+    name = nameless[0].name
+    message = f'the target of "{name}" would be called "{group.name}", which is the group of all targets of the image'
+    hint = f'give "{name}" another name as well, names: [{name}, ""], or declare `releases`'
+    return wish.manifest.source.problem("group-collision", message, nameless[0].path, hint=hint, at_key=True)
+
+
+def _collision(group: Group, wish: _Wish, first: _Wish) -> Problem:
+    hint = _RENAME
+    if first.kind == "default":
+        message, hint = '"default" is the group of all published targets', "choose another name"
     else:
         place = first.manifest.source.place(first.path).key
         message = f'{_called(group.kind, group.name)} and {_called(first.kind, "")} at {place} would both be the group "{group.name}"'

@@ -118,7 +118,7 @@ class FamilyNames:
         }
         names["platform"] = ("there is no single platform here", "use `platforms`, or a file with `each: platform`")
         for name in ("args", "parents", "parent"):
-            names[name] = (f'"{name}" is known in templates only', "")
+            names[name] = (f'"{name}" is only available in templates', "write the value itself, or move this into a template")
         return names
 
 

@@ -67,12 +67,12 @@ def _axis(reader: SectionReader, name: str, declared: Mapping[str, Any] | None, 
         if value.name in seen:
             reader.report("duplicate-item", f'axis "{name}" has the value "{value.name}" twice', value.path)
         seen[value.name] = value
-        if not value.name or any(c in value.name for c in " \t\n,=*?!/"):
+        if not value.name.isprintable() or set(" ,=*?!/") & set(value.name) or not value.name:
             reader.report(
                 "wrong-value",
                 f'"{value.name}" cannot be an axis value',
                 value.path,
-                "a value is a word without spaces, commas, `=`, `*`, `?`, `!` and `/`",
+                "use a word without spaces, invisible characters, `,`, `=`, `*`, `?`, `!` or `/`",
                 at_key=True,
             )
     series = reader.content.get("series", {}).get(name)

@@ -91,7 +91,12 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
         case "minItems" | "minProperties" | "minLength":
             yield source.problem("empty-value", f"{subject} is empty", path, hint="give it a value, or remove the key")
         case "maxLength":
-            yield source.problem("wrong-value", f"{subject} is longer than {error.validator_value} characters", path)
+            message = f"{subject} is longer than {error.validator_value} characters"
+            yield source.problem("wrong-value", message, path, hint="shorten it")
+        case "minimum" | "maximum":
+            least, most = error.schema.get("minimum"), error.schema.get("maximum")
+            hint = f"use a number from {least} to {most}" if most is not None else f"use a number of at least {least}"
+            yield source.problem("wrong-value", f"{subject} cannot be {value}", path, hint=hint)
         case _:
             yield source.problem("wrong-value", f"{subject}: {error.message}", path)
 

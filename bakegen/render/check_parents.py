@@ -38,8 +38,7 @@ def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence
             ]
     except DockerfileError as error:
         mistakes = [error]
-    made = f"made from templates/{targets[0].template}" if targets[0].template else ""
-    return [syntax_problem(mistake, text, path, made) for mistake in mistakes]
+    return [syntax_problem(mistake, text, path) for mistake in mistakes]
 
 
 def _check_target(

@@ -343,12 +343,11 @@ class _Reader:
 
     def _key(self, node: yaml.Node) -> str | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._report(
-                node,
-                "yaml-syntax",
-                "a key must be a word",
-                "a `{{ … }}` or `[…]` at the start of a value must be quoted",
-            )
+            start = "{{" if isinstance(node, yaml.MappingNode) else "["
+            message, hint = f"a value that begins with {start} must be quoted", "put all of the value in quotes"
+            if self._line(node).lstrip().startswith("?"):
+                message, hint = "a key must be a single word", "write `key: value`"
+            self._report(node, "yaml-syntax", message, hint)
             return None
         key = normalized(str(node.value))
         if not node.style and node.tag != "tag:yaml.org,2002:merge" and (_AMBIGUOUS.match(key) or not key):
@@ -386,7 +385,7 @@ class _Reader:
 
     def _check_control(self, node: yaml.Node, what: str, found: re.Match[str] | None) -> None:
         if found:
-            message = f"{what} holds the control character U+{ord(found[0]):04X}"
+            message = f"{what} contains the control character U+{ord(found[0]):04X}"
             self._report(node, "control-character", message, "remove it")
 
     def _report(self, node: yaml.Node, code: Code, message: str, hint: str) -> None:

@@ -45,9 +45,9 @@ def explain_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> Mistake |
     if "quoted" in str(error.context) and ("end of stream" in problem or "document indicator" in problem):
         return Mistake(start.line, start.column, "this quote is never closed", "close it, or remove it")
     if "expected ',' or" in problem:
-        return _open_bracket(at, start, problem, line)
+        return _open_quote(at, lines) or _open_bracket(at, start, problem, line)
     if "expected key" in problem or "block end" in problem or "expected '-'" in problem:
-        return _odd_line(at, line)
+        return _open_quote(at, lines) or _odd_line(at, line)
     if "mapping values are not allowed" in problem:
         return _odd_colon(at, lines)
     if "could not find expected ':'" in problem:
@@ -84,6 +84,19 @@ def _bad_start(at: Mistake, here: str) -> Mistake:
     if here == "\t":
         return Mistake(at.line, at.column, "a tab stands where only spaces may", "indent with spaces")
     return Mistake(at.line, at.column, f'an unquoted value cannot begin with "{here}"', "put the value in quotes")
+
+
+def _open_quote(at: Mistake, lines: Sequence[str]) -> Mistake | None:
+    """Look for a quote above that the one before this place has closed, although it opens a value of its own."""
+    before = lines[at.line][: at.column] if at.line < len(lines) else ""
+    quote = before[-1:]
+    if not quote or quote not in "\"'" or before.count(quote) % 2 == 0:
+        return None
+    for number in range(at.line - 1, -1, -1):
+        if lines[number].count(quote) % 2:
+            hint = f"close it here; as written, the text ends on line {at.line + 1}"
+            return Mistake(number, lines[number].rfind(quote), "this quote is not closed on its line", hint)
+    return None
 
 
 def _open_bracket(at: Mistake, start: yaml.Mark, problem: str, line: str) -> Mistake:

@@ -32,8 +32,8 @@ class DockerfileError(Exception):
         super().__init__(f"line {line}: {message}" if line else message)
 
 
-def syntax_problem(error: DockerfileError, text: str, path: str, hint: str = "") -> Problem:
-    """Return the problem of a Dockerfile at `path` that BuildKit would refuse; `hint` is for when there is no better."""
+def syntax_problem(error: DockerfileError, text: str, path: str) -> Problem:
+    """Return the problem of a Dockerfile at `path` that BuildKit would refuse."""
     word = error.message.rpartition(": ")[2]
     line = _line_with(word, text, error.line)
     problem = Problem(
@@ -41,7 +41,7 @@ def syntax_problem(error: DockerfileError, text: str, path: str, hint: str = "")
         message=f"no valid Dockerfile: {error.message}",
         position=Position(path, line),
         source=line_at(text, line),
-        hint=error.hint or hint,
+        hint=error.hint,
     )
     return narrowed(problem, f"(?i){re.escape(word)}")
 
@@ -429,9 +429,9 @@ def parse_dockerfile(text: str) -> Dockerfile:
     head = instructions[: starts[0]] if starts else instructions
     for line, keyword, *_ in head:
         if keyword != "arg":
-            raise DockerfileError(line, f"{keyword.upper()} stands before the first FROM, where only ARG may")
+            raise DockerfileError(line, f"{keyword.upper()} before the first FROM; only ARG is allowed there", "move it below FROM")
     if not starts:
-        raise DockerfileError(0, "there is no FROM")
+        raise DockerfileError(0, "there is no FROM", "begin with FROM, in a template with FROM {{ parent }}")
     stages = [_stage(index, instructions[at], escape) for index, at in enumerate(starts)]
     names = {stage.name: stage.index for stage in stages if stage.name}  # a repeated name means its last stage
     for stage, (start, end) in zip(stages, pairwise([*starts, len(instructions)]), strict=True):
