@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import signal
 import sys
 import warnings
@@ -77,6 +78,9 @@ app.command("schema", cls=Command)(schema.schema)
 app.add_typer(builder.app, name="builder")
 
 
+_UsageError: Any = typer.BadParameter.__base__  # older releases of typer import it from click, newer bring their own
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"bakegen {__version__}")
@@ -109,10 +113,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         gc.disable()  # would take a quarter of the time
         atexit.register(gc.freeze)  # or the interpreter looks once more before it ends
     try:
-        app(argv, prog_name="bakegen")
+        code = app(argv, prog_name="bakegen", standalone_mode=False)
     except BakegenError as error:
         show_problems(error.problems)
         sys.exit(1)
+    except _UsageError as error:
+        text = io.StringIO()
+        error.show(text)
+        warn(text.getvalue().rstrip("\n"))  # it repeats words of the command line, whatever they contain
+        sys.exit(2)
     except Exception:  # noqa: BLE001 - whatever arrives here is our mistake, and the user must be told so
         import platform
         import traceback
@@ -122,4 +131,4 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             f"this is a bug in bakegen {__version__} (Python {platform.python_version()}); please report it with the lines above"
         )
         sys.exit(3)
-    sys.exit(0)
+    sys.exit(code or 0)

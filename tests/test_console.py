@@ -221,6 +221,21 @@ def test_talk_shows_what_cannot_be_seen(talk: Callable[[str], None], capsys: pyt
     assert capsys.readouterr().err == f"a {SPELT}\nb\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [[f"--x{UNSEEN}"], [f"x{UNSEEN}"], ["list", f"-{UNSEEN}"], ["list", "--format", UNSEEN], ["build", f"--x{UNSEEN}"],
+     ["builder", UNSEEN], ["-C", UNSEEN, "list"], ["init", UNSEEN], ["init", "app", "--releases", UNSEEN],
+     ["init", "app", "--registry", UNSEEN], ["test", "--jobs", UNSEEN], ["schema", UNSEEN], ["schema", "images", UNSEEN]],
+    ids=lambda words: " ".join(map(printable, words)),
+)  # fmt: skip
+def test_a_misused_command_line_shows_what_cannot_be_seen(project: Path, words: list[str]) -> None:
+    outcome = run(project, words)
+
+    assert outcome.code == 2
+    assert not RAW & set(outcome.text())
+    assert "Error: " in outcome.stderr
+
+
 def test_progress_shows_what_cannot_be_seen() -> None:
     script = f"from bakegen.console import progress\nwith progress(1) as done:\n    done({STEERING!r})\n"
     shown = on_terminal(sys.executable, "-c", script).replace("\r\x1b[K", "")
