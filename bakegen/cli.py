@@ -58,9 +58,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Families of container images: one manifest in; Dockerfiles and one docker-bake.hcl out.",
+    help="Generate Dockerfiles and a docker-bake.hcl for a family of container images.",
     epilog="Selectors pick targets: runtime, python=3.9, distro=debian*, platform=linux/ppc64le, python!=3.7. "
-    "Words about one thing add up, words about different things narrow.",
+    "Selectors with the same key: any may match. Different keys: all must match.",
 )
 app.command("init", cls=Command)(init.init)
 app.command("generate", cls=Command)(generate.generate)
@@ -93,7 +93,7 @@ def options(
     directory: Annotated[
         Path,
         typer.Option(
-            "-C", "--directory", metavar="DIR", help="Work as if started in DIR.", exists=True, file_okay=False
+            "-C", "--directory", metavar="DIR", help="Run as if started in DIR.", exists=True, file_okay=False
         ),
     ] = Path(),
     version: Annotated[  # noqa: ARG001 - typer calls it by its callback

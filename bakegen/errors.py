@@ -180,7 +180,7 @@ class BakegenError(Exception):
 
 
 class MisuseError(Exception):
-    """The words of a command line make no sense."""
+    """The command line makes no sense."""
 
 
 class Collector:
@@ -230,7 +230,7 @@ def fail(
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return 'did you mean "x"?' for the nearest known word, or the short list of them all."""
+    """Return 'did you mean "x"?' for the nearest known word, or a short list of them all."""
     names = sorted(set(known))
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
@@ -238,7 +238,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if not names:
         return ""
     shown = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
-    return f"known here: {shown}"
+    return f"available: {shown}"
 
 
 def narrowed(problem: Problem, *patterns: str) -> Problem:
@@ -282,10 +282,11 @@ def line_at(text: str, number: int) -> str:
 
 _REMEDIES: dict[Code, str] = {  # where nothing more particular can be said
     "absent-target": "remove what excludes it, or choose another target: `bakegen list`",
+    "builder-mismatch": "`docker buildx inspect` shows the state of a builder",
     "dockerfile-syntax": "see https://docs.docker.com/reference/dockerfile/",
     "duplicate-item": "remove one of them",
     "template-failed": "docs/manifest.md describes what expressions can do",
-    "template-missing": "write the template under templates/, or use another one",
+    "template-missing": "create one under templates/, or use another template",
     "template-refused": "the template calls fail() here: change the value, or the template",
     "template-syntax": "see https://jinja.palletsprojects.com/en/stable/templates/",
     "too-expensive": "docs/manifest.md lists the limits of expressions",

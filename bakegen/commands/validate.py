@@ -23,12 +23,11 @@ class ProblemFormat(StrEnum):
 def validate(
     context: typer.Context,
     images: Images = None,
-    form: Annotated[ProblemFormat, typer.Option("--format", help="How problems are printed.")] = ProblemFormat.text,
+    form: Annotated[ProblemFormat, typer.Option("--format", help="Output format.")] = ProblemFormat.text,
 ) -> None:
     """Report all problems at once; write nothing.
 
-    All manifests and templates are checked, all Dockerfiles are rendered, and the
-    texts of all checks are evaluated.
+    Checks all manifests and templates, renders all Dockerfiles, and evaluates the expressions of all checks.
     """
     from bakegen.project import load_project
     from bakegen.render.files import render_project
