@@ -74,9 +74,9 @@ def explain_failure(error: BaseException, names: Iterable[str]) -> Failure:
         case TooLargeError():
             return Failure("too-expensive", str(error), error.hint)
         case OverflowError() if "MAX_RANGE" in str(error):
-            return Failure("too-expensive", f"asks for a range of more than {MAX_RANGE:,}", "make the range smaller")
+            return Failure("too-expensive", f"the range has more than {MAX_RANGE:,} items", "use a smaller range")
         case MemoryError():
-            return Failure("too-expensive", "asks for more memory than it may have", "make the text smaller")
+            return Failure("too-expensive", "needs too much memory", "use less text")
         case ValueError() if "integer string conversion" in str(error):
             return Failure("template-failed", "cannot be evaluated: a number has more than 4,300 digits")
     return Failure("template-failed", f"cannot be evaluated: {_reworded(error)}")
@@ -84,8 +84,8 @@ def explain_failure(error: BaseException, names: Iterable[str]) -> Failure:
 
 _NESTED = Failure(
     "too-expensive",
-    "calls or includes itself without end, or is nested too deeply",
-    "break the circle, or take it apart",
+    "infinite recursion, or too deeply nested",
+    "end the recursion, or reduce the nesting",
 )
 
 
@@ -152,7 +152,7 @@ def _explain_syntax(message: str) -> Failure:
     elif tag:
         message, patterns = f'there is no tag "{tag[1]}"', _word(tag[1])
         near = _OTHER_TAGS.get(tag[1]) or next(iter(difflib.get_close_matches(tag[1], _TAGS, n=1)), "")
-        hint = f"did you mean {{% {near} %}}?" if near else "to write `{%` itself, use {{ '{%' }}"
+        hint = f"did you mean {{% {near} %}}?" if near else "for a literal `{%`, write {{ '{%' }}"
     elif block:
         message, hint = f"{{% {block[1]} %}} is never closed", f"add {{% end{block[1]} %}} where it ends"
         patterns = (rf"\{{%[-+]?\s*({block[1]})\b",)
@@ -167,5 +167,5 @@ def _explain_syntax(message: str) -> Failure:
         hint = "close the braces: {{ name }}"
     elif "chunk after expression" in message or "got '='" in message:
         message = "the expression ends, but more text follows"
-        hint = "compare with ==, join with `and`, `or` or ~"
-    return Failure("template-syntax", f"not valid Jinja: {message}", hint, patterns)
+        hint = "use == to compare, and `and`, `or` or ~ to combine"
+    return Failure("template-syntax", f"invalid Jinja: {message}", hint, patterns)

@@ -25,7 +25,9 @@ _OF_ANYTHING = frozenset(
     "attr batch count d default dictsort first groupby items join last length list map max min reject rejectattr reverse"
     " select selectattr slice sort sum unique".split()
 )
-_WIDTHS = frozenset("% batch center expandtabs format indent ljust rjust round slice tojson truncate wordwrap zfill".split())
+_WIDTHS = frozenset(
+    "% batch center expandtabs format indent ljust rjust round slice tojson truncate wordwrap zfill".split()
+)
 # What looks for each character or word from the end, which Python does in a time of text by what is looked for.
 _SEARCHES = frozenset("lstrip rfind rindex rpartition rsplit rstrip strip trim".split())
 _CONVERSION = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(\d*)\.?(\d*)")
@@ -41,7 +43,7 @@ def check_arguments(name: str, text: Any, arguments: Iterable[Any]) -> None:
     elif name in _SEARCHES and isinstance(text, str):
         for argument in arguments:
             if isinstance(argument, str) and len(text) * len(argument) > _MOST_STEPS:
-                raise TooLargeError(f"`{name}` would take too long for texts of this length")
+                raise TooLargeError(f"`{name}` would take too long on text of this length")
 
 
 def check_widths(text: str, values: Any) -> None:
