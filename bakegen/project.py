@@ -153,13 +153,13 @@ def _too_many(manifest: Manifest) -> BakegenError:
         "too-many-targets",
         f"with this manifest, the project has more than {MAX_TARGETS:,} targets",
         ("image",),
-        hint="bake would need minutes to read as many: split the project, or let releases span fewer axes",
+        hint="split the project, or use fewer axes per release: bake needs minutes for so many targets",
     )
 
 
 def _no_manifests(folder: Path) -> BakegenError:
     return fail(
-        "no-manifests", f"there is no manifest in {folder}", hint=f"`bakegen init IMAGE` writes {MANIFESTS}/IMAGE.yml"
+        "no-manifests", f"no manifests found in {folder}", hint=f"`bakegen init IMAGE` creates {MANIFESTS}/IMAGE.yml"
     )
 
 
