@@ -225,7 +225,7 @@ class _Family:
             best = max(patterns, key=lambda pattern: len(left.intersection(part.name for part in pattern.parts)))
             left -= {part.name for part in best.parts}
             pattern = best.text(self.texts, kept=self.tagging.variables)
-            nothing = [] if re.sub(r"\[[^]]*\]", "", pattern) else ["latest, if all is left out"]
+            nothing = [] if re.sub(r"\[[^]]*\]", "", pattern) else ["latest, if all parts are left out"]
             found.append("\n".join([*picture(pattern, notes), *nothing]))
         return found
 
@@ -323,7 +323,7 @@ class _Family:
         place = f", in {self.link('the repository', '')}" if self.manifest.source_url else ""
         command = code(f"bakegen list tags {self.manifest.image}")
         return (
-            f"A row sums up the tags of a {detail.row}{few}: registries show no more than {LIMIT:,} bytes here. "
+            f"Each row combines the tags of a {detail.row}{few}, because registries show at most {LIMIT:,} bytes. "
             f"{command} lists every tag{place}, and so does the registry."
         )
 
@@ -333,7 +333,7 @@ class _Family:
         )
         return DeprecatedRow(
             tags=" ".join(map(code, _first(entry.tags, detail))),
-            state=f"{count(made, 'tag')} still made" if made else "no longer made",
+            state=f"{count(made, 'tag')} still published" if made else "no longer published",
             because=cell(prose(entry.because, detail.text)),
             use=cell(prose(entry.use, detail.text)),
         )

@@ -119,5 +119,5 @@ def _explain_missing(template: str, failure: Failure, known: Iterable[str]) -> F
         return replace(failure, code="unsafe-path", message=f'the path "{template}" {mistake}')
     stems = {name.removesuffix(".j2").removesuffix(".Dockerfile"): name for name in known}
     near = difflib.get_close_matches(template.removesuffix(".j2").removesuffix(".Dockerfile"), stems, n=1)
-    hint = f'did you mean "{stems[near[0]]}"?' if near else f"write templates/{template}, or name another one"
+    hint = f'did you mean "{stems[near[0]]}"?' if near else f"create templates/{template}, or use another template"
     return replace(failure, hint=hint)
