@@ -196,16 +196,16 @@ def test_programs_get_the_same_problems(tmp_path: Path) -> None:
     assert json.loads(for_json.stdout) == [
         {
             "code": "ambiguous-scalar",
-            "message": "no is not text in YAML but the truth value false",
+            "message": "YAML reads no as the boolean false, not as text",
             "file": "manifest/app.yml",
             "line": 5,
             "column": 24,
-            "hint": 'write false, or "no" if it is text',
+            "hint": 'write false, or quote it if it is text: "no"',
         }
     ]
     assert for_github.stdout == (
         "::error file=manifest/app.yml,line=5,col=24,title=ambiguous-scalar::"
-        'no is not text in YAML but the truth value false (write false, or "no" if it is text)\n'
+        'YAML reads no as the boolean false, not as text (write false, or quote it if it is text: "no")\n'
     )
 
 
