@@ -7,29 +7,35 @@ variable "BENTO_SERVER_VERSION" { default = "1.0.0a7" } # BentoML release
 variable "MODEL_SERVER_VERSION" { default = "0.13.0" } # BentoML release
 variable "YATAI_SERVICE_VERSION" { default = "0.13.0" } # BentoML release
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
+
+# What bake fails with where no platform is left.
+no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for.
 function "filter_platforms" {
   params = [declared]
-  result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
+  result = coalescelist(
+    [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)],
+    no_platform,
+  )
 }
 
 # The names of those that have any of these platforms.
 function "filter_targets" {
   params = [targets]
-  result = coalescelist([for target in targets : target.name if length(target.platforms) > 0], no_platform)
+  result = coalescelist([for target in targets : target.name if target.platforms != no_platform], no_platform)
 }
-
-# What bake fails with where no platform is left.
-no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 linux_amd64_arm64_ppc64le = filter_platforms(["linux/amd64", "linux/arm64", "linux/ppc64le"])
 linux_amd64_arm64 = filter_platforms(["linux/amd64", "linux/arm64"])
@@ -121,13 +127,13 @@ group "debian11" {
 }
 
 group "debian10" { targets = filter_targets([for t in concat(bento_server, model_server, yatai_service) : t if t.distro == "debian10"]) }
-group "ubi8" { targets = [for t in bento_server : t.name if t.distro == "ubi8"] }
+group "ubi8" { targets = try(bento_server_by_distro["ubi8"], no_platform) }
 group "amazonlinux2" { targets = filter_targets([for t in concat(bento_server, model_server) : t if t.distro == "amazonlinux2"]) }
 group "alpine3-14" { targets = filter_targets([for t in concat(bento_server, model_server) : t if t.distro == "alpine3.14"]) }
 group "python3-7" { targets = filter_targets([for t in concat(bento_server, model_server, yatai_service) : t if t.python == "3.7"]) }
 group "python3-8" { targets = filter_targets([for t in concat(bento_server, model_server, yatai_service) : t if t.python == "3.8"]) }
-group "python3-9" { targets = filter_targets([for t in bento_server : t if t.python == "3.9"]) }
-group "python3-10" { targets = filter_targets([for t in bento_server : t if t.python == "3.10"]) }
+group "python3-9" { targets = try(bento_server_by_python["3.9"], no_platform) }
+group "python3-10" { targets = try(bento_server_by_python["3.10"], no_platform) }
 
 group "plain" {
   targets = filter_targets(concat([{ name = "bento-server_devel-trt", platforms = linux_amd64 }], [
@@ -136,7 +142,7 @@ group "plain" {
   ]))
 }
 
-group "conda" { targets = [for t in bento_server : t.name if t.variant == "conda"] }
+group "conda" { targets = try(bento_server_by_variant["conda"], no_platform) }
 group "centos8" { targets = [for t in concat(model_server, yatai_service) : t.name if t.distro == "centos8"] }
 group "centos7" { targets = [for t in concat(model_server, yatai_service) : t.name if t.distro == "centos7"] }
 group "python3-6" { targets = [for t in concat(model_server, yatai_service) : t.name if t.python == "3.6"] }
@@ -150,14 +156,17 @@ target "bakegen" {
     "org.opencontainers.image.version" = BAKEGEN_VERSION
     "org.opencontainers.image.licenses" = "Apache-2.0"
   }
-  platforms = coalescelist(linux_amd64_arm64_ppc64le, no_platform)
-  tags = tags(["docker.io/bentoml/bakegen"], [BAKEGEN_VERSION])
+  platforms = linux_amd64_arm64_ppc64le
+  tags = tags(under_registry(["docker.io/bentoml/bakegen"]), [BAKEGEN_VERSION])
 }
 
 # ---- bento-server (manifest/bento-server.yml)
 
-bento_server_repositories = ["docker.io/bentoml/bento-server", "quay.io/bentoml/bento-server"]
+bento_server_repositories = under_registry(["docker.io/bentoml/bento-server", "quay.io/bentoml/bento-server"])
 bento_server = concat(bento_server_base, bento_server_runtime, bento_server_cudnn, bento_server_devel, bento_server_devel_trt)
+bento_server_by_distro = { for t in bento_server : t.distro => t.name... if t.platforms != no_platform }
+bento_server_by_python = { for t in bento_server : t.python => t.name... if t.platforms != no_platform }
+bento_server_by_variant = { for t in bento_server : t.variant => t.name... if t.platforms != no_platform }
 
 target "_bento-server" {
   args = { BUILDKIT_INLINE_CACHE = "1" }
@@ -210,7 +219,7 @@ target "_bento-server_base" {
   dockerfile = "generated/bento-server/${t.distro}/base/Dockerfile${t.variant_name}"
   args = { PYTHON_VERSION = t.python, UBIFORMAT = try(t.ubiformat, null) }
   labels = { distro_name = t.distro }
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(bento_server_repositories, ["base-python${t.python}-${t.distro}${t.variant_name}"])
 }
 
@@ -254,7 +263,7 @@ target "_bento-server_runtime" {
   }
   args = { PYTHON_VERSION = t.python, BENTOML_VERSION = BENTO_SERVER_VERSION }
   labels = { "distro_name" = t.distro, "org.opencontainers.image.version" = BENTO_SERVER_VERSION }
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(bento_server_repositories, ["${BENTO_SERVER_VERSION}-python${t.python}-${t.distro}-runtime${t.variant_name}"])
 }
 
@@ -291,7 +300,7 @@ target "_bento-server_cudnn" {
   }
   args = { PYTHON_VERSION = t.python, BENTOML_VERSION = BENTO_SERVER_VERSION }
   labels = { "distro_name" = t.distro, "org.opencontainers.image.version" = BENTO_SERVER_VERSION }
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(bento_server_repositories, ["${BENTO_SERVER_VERSION}-python${t.python}-${t.distro}-cudnn${t.variant_name}"])
 }
 
@@ -331,7 +340,7 @@ target "_bento-server_devel" {
   }
   args = { PYTHON_VERSION = t.python }
   labels = { distro_name = t.distro }
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   no-cache = true
   tags = tags(bento_server_repositories, ["devel-python${t.python}-${t.distro}${t.variant_name}"])
 }
@@ -354,7 +363,7 @@ target "bento-server_devel-trt" {
   }
   args = { PYTHON_VERSION = t.python, BENTOML_VERSION = BENTO_SERVER_VERSION }
   labels = { distro_name = "debian11" }
-  platforms = coalescelist(linux_amd64, no_platform)
+  platforms = linux_amd64
   no-cache = true
   tags = tags(bento_server_repositories, ["devel-trt-python${t.python}-debian11"])
 }
@@ -381,7 +390,7 @@ group "bento-server_devel" {
 
 # ---- model-server (manifest/model-server.yml)
 
-model_server_repositories = ["docker.io/bentoml/model-server"]
+model_server_repositories = under_registry(["docker.io/bentoml/model-server"])
 model_server = concat(model_server_base, model_server_runtime, model_server_cudnn, model_server_devel)
 
 target "_model-server" {
@@ -395,7 +404,7 @@ target "_model-server" {
     "org.opencontainers.image.vendor" = "BentoML"
     "org.opencontainers.image.description" = "Serves a bundle of BentoML 0.13, on a processor or with CUDA."
   }
-  platforms = coalescelist(linux_amd64, no_platform)
+  platforms = linux_amd64
 }
 
 model_server_base = [
@@ -508,7 +517,7 @@ target "model-server_devel" {
 
 # ---- yatai-service (manifest/yatai-service.yml)
 
-yatai_service_repositories = ["docker.io/bentoml/yatai-service"]
+yatai_service_repositories = under_registry(["docker.io/bentoml/yatai-service"])
 yatai_service = concat(yatai_service_base, yatai_service_runtime)
 
 target "_yatai-service" {
@@ -522,7 +531,7 @@ target "_yatai-service" {
     "org.opencontainers.image.vendor" = "BentoML"
     "org.opencontainers.image.description" = "Yatai of BentoML 0.13, the service that stores bundles of models and deploys them."
   }
-  platforms = coalescelist(linux_amd64, no_platform)
+  platforms = linux_amd64
 }
 
 yatai_service_base = [

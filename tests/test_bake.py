@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from bakegen.bake import hcl
 from bakegen.bake.model import BAKE_FILE, bake_model
+from bakegen.bake.platform_images import with_platform_images
 from bakegen.bake.print import read_with_buildx
 from bakegen.bake.reading import Reading
 from bakegen.bake.syntax import compare
@@ -83,7 +84,8 @@ def test_buildx_reads_what_the_manifests_say(root: Path, buildx: Buildx) -> None
     if buildx.version < needed_buildx(project.graph):
         pytest.skip("a newer buildx is needed")
 
-    assert judge(project.graph, bake_file(project), buildx) == (len(project.graph.targets), len(project.graph.groups))
+    targets = with_platform_images(project.graph).targets
+    assert judge(project.graph, bake_file(project), buildx) == (len(targets), len(project.graph.groups))
 
 
 @each_project
@@ -423,16 +425,16 @@ def manifests() -> st.SearchStrategy[dict[str, Any]]:
         _manifest,
         st.sampled_from(["app", "a-p", "a_p", "3d", "app-base"]),
         axes,
-        st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.sets(st.sampled_from(["x", "y"]))), min_size=1, max_size=4),
+        st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 3), st.sets(st.sampled_from(["x", "y"]))), min_size=1, max_size=4),
         st.booleans(),
     )  # fmt: skip
 
 
 def _manifest(
-    image: str, axes: dict[str, Any], shapes: list[tuple[bool, int, set[str]]], shared: bool
+    image: str, axes: dict[str, Any], shapes: list[tuple[bool, bool, int, set[str]]], shared: bool
 ) -> dict[str, Any]:
     releases: dict[str, Any] = {}
-    for index, (publish, parent, spans) in enumerate(shapes):
+    for index, (publish, single, parent, spans) in enumerate(shapes):
         name = f"r{index}"
         values = "".join(f"-{{{{ {axis} }}}}" for axis in axes if axis in spans)
         releases[name] = {
@@ -441,6 +443,7 @@ def _manifest(
             "publish": publish,
             "tags": [f"{{{{ VERSION }}}}-{name}{values}"],
             "args": {axis.upper(): f"{{{{ {axis} }}}}" for axis in axes if axis in spans},
+            **({"platform-tags": [f"{{{{ VERSION }}}}-{name}{values}-{{{{ platform.name }}}}"]} if single else {}),
         }
     content: dict[str, Any] = {
         "image": image,

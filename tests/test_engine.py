@@ -161,3 +161,35 @@ def test_a_child_builds_with_the_plain_command_once_its_base_is_pushed(tmp_path:
     assert tags_in(registry, image) == {"base-plain", "1.0-plain"}
     printed = run("docker", "run", "--rm", "--platform", "linux/arm64", f"{registry}/{image}:1.0-plain", cwd=tmp_path)
     assert printed.splitlines()[-3:] == ["base plain linux/arm64", "runtime plain linux/arm64", "aarch64"]
+
+
+def digests_of(reference: str, cwd: Path) -> dict[str, str]:
+    """Return the digest of each platform's image that a pushed reference leads to."""
+    raw = json.loads(run("docker", "buildx", "imagetools", "inspect", reference, "--raw", cwd=cwd))
+    entries = [(manifest["platform"], manifest["digest"]) for manifest in raw["manifests"]]
+    return {
+        f"{platform['os']}/{platform['architecture']}": digest
+        for platform, digest in entries
+        if platform["os"] != "unknown"
+    }
+
+
+@pytest.mark.parametrize("client", ["oldest", "newest"])
+def test_tags_of_single_platforms_are_the_images_of_the_list(
+    tmp_path: Path, registry: str, client: str, request: pytest.FixtureRequest
+) -> None:
+    buildx = request.getfixturevalue(f"{client}_buildx")
+    image = make_project(tmp_path, registry, publish="false")
+    manifest = tmp_path / "manifest" / f"{image}.yml"
+    single = 'platform-tags: ["app-{{ VERSION }}-{{ flavour }}-{{ platform.arch }}"]'
+    manifest.write_text(manifest.read_text().replace("app: {from", f"app: {{{single}, from"))
+    run(sys.executable, "-m", "bakegen", "generate", cwd=tmp_path)
+
+    run(str(buildx), "bake", "plain", "--push", cwd=tmp_path)
+
+    names = [f"app-1.0-plain-{platform.removeprefix('linux/')}" for platform in PLATFORMS]
+    assert tags_in(registry, image) == {"1.0-plain", "app-1.0-plain", *names}
+    digests = digests_of(f"{registry}/{image}:app-1.0-plain", tmp_path)
+    assert digests.keys() == PLATFORMS.keys()
+    for platform, name in zip(PLATFORMS, names, strict=True):
+        assert digests_of(f"{registry}/{image}:{name}", tmp_path) == {platform: digests[platform]}

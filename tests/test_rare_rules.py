@@ -96,7 +96,7 @@ def test_repositories_of_one_name_are_not_mixed_up(tmp_path: Path, buildx: Build
 def test_a_name_that_is_taken_gets_a_number_from_two_on(tmp_path: Path) -> None:
     text = (three_repositories_called_app(tmp_path) / "docker-bake.hcl").read_text()
 
-    assert re.findall(r'^(\S+) += \["ghcr.io/(\w+)/app"\]$', text, re.MULTILINE) == [
+    assert re.findall(r'^(\S+) += under_registry\(\["ghcr.io/(\w+)/app"\]\)$', text, re.MULTILINE) == [
         ("app_repositories", "one"),
         ("app_repositories-2", "two"),
         ("app_repositories-3", "three"),

@@ -1,4 +1,4 @@
-"""Which targets share a block of the bake file: those of one release of an image.
+"""Which targets share a block of the bake file: those of one release of an image, and their images of one platform.
 
 In: a `Graph`. Out: its `Block`s. A block of several targets is a matrix, and bake makes a group of its targets that is
 called like the block. Where the graph has that group, the block needs no other; else its name begins with `_`, by which
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
-from bakegen.graph.names import release_name
+from bakegen.graph.names import release_name, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def blocks_of(graph: Graph) -> tuple[Block, ...]:
     taken = {*graph.targets, *(group.name for group in graph.groups)}
     releases: dict[str, list[Target]] = {}
     for target in graph.targets.values():
-        releases.setdefault(release_name(target), []).append(target)
+        name = release_name(target)
+        releases.setdefault(name if target.dockerfile else f"{name}_platforms", []).append(target)
     blocks = []
     for name, targets in releases.items():
         block = Block(targets[0].name, tuple(targets))
@@ -47,6 +48,12 @@ def blocks_of(graph: Graph) -> tuple[Block, ...]:
             block = Block(group or free_name(f"_{name}", taken), block.targets)
         blocks.append(block)
     return tuple(blocks)
+
+
+def constant(text: str) -> str:
+    """Return text as the name of a constant."""
+    name = word(text).lower().replace("-", "_").strip("_")
+    return f"image_{name}" if name[0].isdigit() else name
 
 
 def free_name(name: str, taken: set[str]) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bakegen.bake.blocks import Block
-from bakegen.bake.hcl import WIDTH, Call, Code, Each, Row, Words, quoted
+from bakegen.bake.blocks import Block, constant, free_name
+from bakegen.bake.hcl import WIDTH, Call, Code, Each, Grouping, Row, Words, quoted
 from bakegen.bake.matrix import ROW, axis_column, common_start
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, GroupKind, Target
@@ -26,6 +26,7 @@ _PARTS: Mapping[GroupKind, tuple[GroupKind, ...]] = {
     **dict.fromkeys(("image", "release", "axis value", "own"), ("image release",)),
     "image release": (),
 }
+_FEW = 4  # names that need no loop over them
 _SPARSE = 10  # bake looks at every row of a table: one target of so many is better named
 
 
@@ -40,6 +41,11 @@ class Table:
     def names(self) -> frozenset[str]:
         """The names of the targets."""
         return frozenset(target.name for target in self.targets)
+
+    @cached_property
+    def is_published(self) -> bool:
+        """Whether some of the targets have tags; others are only there to be built from."""
+        return any(target.publish for target in self.targets)
 
     @cached_property
     def at(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
@@ -84,8 +90,7 @@ class _Part:
 class GroupWriter:
     """Writes the groups of one graph.
 
-    `tables` are those of each image; `whole` is what a constant with all rows of an image would be called, and `used` in the
-    end says for which images there is to be one. `platforms` says how the file calls some platforms.
+    `tables` are those of each image, `taken` the names of constants; `platforms` says how the file calls some platforms.
     """
 
     def __init__(
@@ -93,13 +98,17 @@ class GroupWriter:
         graph: Graph,
         blocks: Iterable[Block],
         tables: Mapping[str, Sequence[Table]],
-        whole: Mapping[str, str],
+        taken: set[str],
         platforms: Callable[[Platforms], Any],
     ) -> None:
         self.graph = graph
         self.tables = tables
-        self.whole = whole
-        self.used: set[str] = set()
+        self.taken = taken
+        names = {image: constant(image) for image in tables}
+        self.whole = {
+            image: free_name(f"all_{name}" if name in taken else name, taken) for image, name in names.items()
+        }
+        self.used: dict[str, dict[str, str]] = {}  # by image and axis: what the constant is called
         self.platforms = platforms
         self.table_of = {name: table for each in tables.values() for table in each for name in table.names}
         self.order = {name: index for index, name in enumerate(graph.targets)}
@@ -115,6 +124,8 @@ class GroupWriter:
         """Return the members of a group; those without any platform that is asked for leave it."""
         parts, loose = self._in_parts(group)
         picked, named = self._picked(loose)
+        if names_by_value := self._by_value(picked, [*parts, *named]):
+            return Code(names_by_value)
         if len({self.graph.targets[name].platforms for name in group.members}) > 1:
             rows = (_rows(constants, condition, ROW) for condition, constants in picked.items())
             return Call("filter_targets", (_together([*self._with_platforms(parts, named), *rows]),))
@@ -123,6 +134,15 @@ class GroupWriter:
             return Words([*names, *loose])
         lists = (_rows(constants, condition, f"{ROW}.name") for condition, constants in picked.items())
         return _together([*_named([*names, *named]), *lists])
+
+    def constants(self, image: str) -> Iterator[tuple[str, Any]]:
+        """Yield the constants that the groups need of an image: its published rows, and their names by value of an axis."""
+        if image in self.used:
+            rows = self.whole[image]
+            yield rows, _together(Code(table.constant) for table in self._published(image))
+            asked = Code(f"{ROW}.platforms != no_platform") if self._is_mixed(image) else None
+            for axis, name in self.used[image].items():
+                yield name, Grouping(ROW, Code(rows), Code(f"{ROW}.{axis_column(axis)}"), Code(f"{ROW}.name"), asked)
 
     def _in_parts(self, group: Group) -> tuple[list[_Part], list[str]]:
         """Return the largest groups and blocks that a group can be made of, and the members that are left then."""
@@ -155,40 +175,70 @@ class GroupWriter:
                 left.append(name)
         picked: dict[Condition, list[str]] = {}
         for image, by_table in mine.items():
-            wanted = [frozenset(by_table.get(table.constant, ())) for table in self.tables[image]]
-            found: list[Condition | None] = [
-                table.condition(chosen) if len(chosen) * _SPARSE >= len(table.names) else None
-                for table, chosen in zip(self.tables[image], wanted, strict=True)
+            wanted = [(table, frozenset(by_table.get(table.constant, ()))) for table in self.tables[image]]
+            found = [
+                table.condition(names) if len(names) * _SPARSE >= len(table.names) else None for table, names in wanted
             ]
-            for condition in dict.fromkeys(found) if len(found) > 1 else ():
-                if condition is not None and all(
-                    table.knows(condition) and table.chosen(condition) == chosen
-                    for table, chosen in zip(self.tables[image], wanted, strict=True)
-                ):
-                    self.used.add(image)
-                    picked.setdefault(condition, []).append(self.whole[image])
-                    break
-            else:
-                for table, condition in zip(self.tables[image], found, strict=True):
-                    if table.constant in by_table and condition is not None:
-                        picked.setdefault(condition, []).append(table.constant)
-                    else:
-                        left += by_table.get(table.constant, ())
+            whole = self._of_whole(wanted, found)
+            if whole is not None:
+                self.used.setdefault(image, {})
+                picked.setdefault(whole, []).append(self.whole[image])
+                continue
+            for (table, _), condition in zip(wanted, found, strict=True):
+                if condition is not None:
+                    picked.setdefault(condition, []).append(table.constant)
+                else:
+                    left += by_table.get(table.constant, ())
         return picked, left
+
+    def _by_value(self, picked: Mapping[Condition, Sequence[str]], others: Sequence[Any]) -> str:
+        """Return how the file has the names of an image's published targets with one value of an axis.
+
+        Empty if others are wanted, too.
+        """
+        match [*picked.items(), *others]:
+            case [(((axis, (value,)),), [rows])]:
+                for image, by_axis in self.used.items():
+                    if self.whole[image] == rows:
+                        if axis not in by_axis:
+                            by_axis[axis] = free_name(f"{rows}_by_{constant(axis)}", self.taken)
+                        names = f"{by_axis[axis]}[{quoted(value)}]"
+                        return f"try({names}, no_platform)" if self._is_mixed(image) else names
+        return ""
+
+    def _published(self, image: str) -> list[Table]:
+        return [table for table in self.tables[image] if table.is_published]
+
+    def _is_mixed(self, image: str) -> bool:
+        """Return whether published targets differ in their platforms, so that some may leave their groups."""
+        return len({target.platforms for table in self._published(image) for target in table.targets}) > 1
+
+    @staticmethod
+    def _of_whole(
+        wanted: Sequence[tuple[Table, frozenset[str]]], conditions: Iterable[Condition | None]
+    ) -> Condition | None:
+        """Return the condition by which the constant with the published rows of an image gives the wanted targets."""
+        tables = [(table, names) for table, names in wanted if table.is_published]
+        if len(tables) == 1 or any(names for table, names in wanted if not table.is_published):
+            return None
+        for condition in dict.fromkeys(filter(None, conditions)):
+            if all(table.knows(condition) and table.chosen(condition) == names for table, names in tables):
+                return condition
+        return None
 
     def _with_platforms(self, parts: Iterable[_Part], names: Iterable[str]) -> Iterator[Any]:
         """Yield lists of rows that say for which platforms groups and targets are."""
         single = {part.name: self._union(part.members) for part in parts}
-        by_table: dict[str, list[str]] = {}
+        loose: dict[Platforms, list[str]] = {}
         for name in names:
-            if name in self.table_of:
-                by_table.setdefault(self.table_of[name].constant, []).append(name)
-            else:
-                single[name] = self.graph.targets[name].platforms
+            loose.setdefault(self.graph.targets[name].platforms, []).append(name)
+        for platforms, mine in list(loose.items()):
+            if len(mine) < _FEW:
+                single.update(dict.fromkeys(loose.pop(platforms), platforms))
         if single:
             yield [Row({"name": name, "platforms": self.platforms(found)}) for name, found in single.items()]
-        for constant, mine in by_table.items():
-            yield Each(ROW, Code(constant), Code(ROW), Call("contains", (Words(mine), Code(f"{ROW}.name"))))
+        for platforms, mine in loose.items():
+            yield Each("name", Words(mine), Row({"name": Code("name"), "platforms": self.platforms(platforms)}))
 
     def _union(self, names: Iterable[str]) -> Platforms:
         """Return the platforms that any of the targets is for, in the order of the manifests."""

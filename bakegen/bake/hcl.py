@@ -56,6 +56,17 @@ class Each:
 
 
 @dataclass(frozen=True, slots=True)
+class Grouping:
+    """Lists by a key, made from another list: `{ for item in COLLECTION : KEY => RESULT... if CONDITION }`."""
+
+    variable: str
+    collection: Any
+    key: Any
+    result: Any
+    condition: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """An object that stays on one line: a row of a table."""
 
@@ -147,6 +158,9 @@ def _flat(value: Any) -> str:
         case Each():
             condition = f" if {_flat(value.condition)}" if value.condition else ""
             return f"[for {value.variable} in {_flat(value.collection)} : {_flat(value.result)}{condition}]"
+        case Grouping():
+            head = f"for {value.variable} in {_flat(value.collection)} : {_flat(value.key)} => {_flat(value.result)}..."
+            return f"{{ {head}{f' if {_flat(value.condition)}' if value.condition else ''} }}"
         case Words():
             return f"[{_joined(value.items)}]"
         case list() | tuple():

@@ -26,7 +26,7 @@ LINK = "target:"
 # How an attribute is left out for one target of several: bake drops keys of these whose value is null.
 _EMPTY = {"list": "[]", "map": "{}", "text": "null", "flag": "null"}
 _NULLABLE = frozenset({"args", "labels", "extra-hosts"})
-_PARAMETERS = {"tags": ("repositories", "tags"), "coalescelist": ("platforms", "")}
+_PARAMETERS = {"tags": ("repositories", "tags"), "under_registry": ("repositories",)}
 _LONG = 400  # characters of a text that nobody puts together from axis values
 _WORD_BEGINS = re.compile(r"[A-Za-z0-9]+\Z")
 

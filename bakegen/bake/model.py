@@ -1,22 +1,23 @@
 """Turn the graph into `docker-bake.hcl`.
 
 In: a `Graph`. Out: what the template `docker-bake.hcl.j2` writes, as HCL. What targets have in common stands once: in the
-block of their release, or in blocks that others inherit, one for an image and one for a release.
+block of their release, or in a block for their image that those inherit.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bakegen.bake import hcl
 from bakegen.bake.attributes import bake_attributes
-from bakegen.bake.blocks import Block, blocks_of, free_name
+from bakegen.bake.blocks import Block, blocks_of, constant, free_name
 from bakegen.bake.groups import GroupWriter, Platforms, Table
 from bakegen.bake.hcl import Call, Code
 from bakegen.bake.matrix import ROW, matrix_of
+from bakegen.bake.platform_images import with_platform_images
 from bakegen.expressions.bake_environment import PLATFORMS, REGISTRY
 from bakegen.expressions.text import Text
 from bakegen.graph.graph import Graph
@@ -94,6 +95,7 @@ class BakeModel:
 
 def bake_model(graph: Graph) -> BakeModel:
     """Return the content of the bake file."""
+    graph = with_platform_images(graph)
     names = _Names(graph)
     blocks = blocks_of(graph)
     names.blocks.update(block.name for block in blocks)
@@ -104,8 +106,7 @@ def bake_model(graph: Graph) -> BakeModel:
     for writer in writers:
         writer.write_blocks()
     tables = {writer.manifest.image: writer.tables for writer in writers}
-    whole = {image: free_name(constant(image), names.constants) for image in tables}
-    members = GroupWriter(graph, blocks, tables, whole, names.asked)
+    members = GroupWriter(graph, blocks, tables, names.constants, names.platforms)
     free = {block.name for block in blocks if len(block.targets) > 1}  # the targets of a matrix are a group already
     groups: dict[str, list[HclBlock]] = {"": [], **{image: [] for image in tables}}
     for group in graph.groups:
@@ -128,19 +129,10 @@ def bake_model(graph: Graph) -> BakeModel:
         ),
         groups=tuple(groups[""]),
         sections=tuple(
-            writer.section(
-                groups[writer.manifest.image],
-                whole[writer.manifest.image] if writer.manifest.image in members.used else "",
-            )
+            writer.section(groups[writer.manifest.image], members.constants(writer.manifest.image))
             for writer in writers
         ),
     )
-
-
-def constant(text: str) -> str:
-    """Return text as the name of a constant."""
-    name = word(text).lower().replace("-", "_").strip("_")
-    return f"image_{name}" if name[0].isdigit() else name
 
 
 class _Names:
@@ -155,15 +147,13 @@ class _Names:
             platforms: free_name(_list_name(platforms), self.constants) for platforms in different if len(different) > 1
         }
 
-    def asked(self, platforms: Platforms) -> Any:
-        """Return those of some platforms that are asked for at bake time, perhaps none."""
+    def platforms(self, platforms: Platforms) -> Any:
+        """Return those of some platforms that are asked for at bake time, or what bake fails with if there are none."""
+        if not self.lists:
+            return Code("platforms")
         if platforms in self.lists:
             return Code(self.lists[platforms])
         return Call("filter_platforms", (list(platforms),))
-
-    def built(self, platforms: Platforms) -> Any:
-        """Return the platforms that a target is built for; there is no building if none of them is asked for."""
-        return Call("coalescelist", (self.asked(platforms), Code("no_platform"))) if self.lists else Code("platforms")
 
 
 def _list_name(platforms: Sequence[str]) -> str:
@@ -194,41 +184,33 @@ class _SectionWriter:
 
     def write_blocks(self) -> None:
         """Write the blocks of the image; from then on there are its tables."""
-        above = self.share(word(self.manifest.image), self.blocks, [])
-        for release in dict.fromkeys(block.targets[0].release for block in self.blocks):
-            mine = [block for block in self.blocks if block.targets[0].release == release]
-            inherited = self.share(release_name(mine[0].targets[0]), mine, above)
-            self.written += [self.block(block, inherited) for block in mine]
+        inherited = self.share()
+        self.written += [self.block(block, inherited) for block in self.blocks]
 
-    def section(self, groups: Sequence[HclBlock], whole: str) -> Section:
-        """Return the section, with a constant for the rows of all tables if it has a name."""
-        constants = [Entry(name, hcl.write(list(found))) for found, name in self.repositories.items()]
-        if whole:
-            rows = Call("concat", tuple(Code(table.constant) for table in self.tables))
-            constants.append(Entry(whole, hcl.write(rows, 0, f"{whole} = ").removeprefix(f"{whole} = ")))
+    def section(self, groups: Sequence[HclBlock], constants: Iterable[tuple[str, Any]]) -> Section:
+        """Return the section, with the constants that groups need."""
+        repositories = [(name, Call("under_registry", (_plain(found),))) for found, name in self.repositories.items()]
         return Section(
             self.manifest.image,
             self.manifest.source.file,
             self.manifest.description,
-            tuple(constants),
+            tuple(_entry(name, value, 0) for name, value in (*repositories, *constants)),
             tuple(self.written),
             tuple(groups),
         )
 
-    def share(self, name: str, blocks: Sequence[Block], above: list[str]) -> list[str]:
-        """Take what all targets of the blocks have in common into a block of its own, if that makes the file shorter.
+    def share(self) -> list[str]:
+        """Take what all targets have in common into a block of its own, if that makes the file shorter.
 
         Returns what the blocks inherit.
         """
-        targets = [target.name for block in blocks for target in block.targets]
-        common = _common([self.cells[target] for target in targets])
-        saved = sum(len(value) if key in _MERGED else 1 for key, value in common.items()) * (len(blocks) - 1)
+        common = _common(list(self.cells.values()))
+        saved = sum(len(value) if key in _MERGED else 1 for key, value in common.items()) * (len(self.blocks) - 1)
         if saved <= _LEVEL:
-            return above
-        for target in targets:
-            self.cells[target] = _without(self.cells[target], common)
-        level = free_name(f"_{name}", self.names.blocks)
-        self.written.append(_block(level, {"inherits": above, **common}))
+            return []
+        self.cells = {target: _without(attributes, common) for target, attributes in self.cells.items()}
+        level = free_name(f"_{word(self.manifest.image)}", self.names.blocks)
+        self.written.append(_block(level, common))
         return [level]
 
     def block(self, block: Block, inherited: list[str]) -> HclBlock:
@@ -242,7 +224,7 @@ class _SectionWriter:
             release_name(targets[0]),
             {axis: [target.values[axis] for target in targets] for axis in targets[0].values},
             cells,
-            platforms=[self.names.asked(target.platforms) for target in targets] if self.names.lists else None,
+            platforms=[self.names.platforms(target.platforms) for target in targets] if self.names.lists else None,
             taken=self.names.constants,
         )
         head = {"inherits": inherited, "matrix": found.over, "name": found.name}
@@ -273,10 +255,10 @@ class _SectionWriter:
         """Return the attributes of a target, without inheritance, as the file has them."""
         attributes = {key: _plain(value) for key, value in bake_attributes(target).items()}
         if "platforms" in attributes:
-            attributes["platforms"] = self.names.built(target.platforms)
+            attributes["platforms"] = self.names.platforms(target.platforms)
         if "tags" in attributes:
             name = self.repositories.get(target.repositories)
-            repositories = Code(name) if name else _plain(target.repositories)
+            repositories = Code(name) if name else Call("under_registry", (_plain(target.repositories),))
             attributes["tags"] = Call("tags", (repositories, attributes["tags"]))
         return attributes
 
@@ -298,11 +280,13 @@ def _ordered(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def _block(name: str, attributes: Mapping[str, Any], table: Entry | None = None) -> HclBlock:
     """Return a block, without a description or a list of what it inherits if these are empty."""
     entries = (
-        Entry(key, hcl.write(value, 2, f"{key} = ").removeprefix(f"{key} = "))
-        for key, value in attributes.items()
-        if value or key not in ("description", "inherits")
+        _entry(key, value, 2) for key, value in attributes.items() if value or key not in ("description", "inherits")
     )
     return HclBlock(name, tuple(entries), table)
+
+
+def _entry(name: str, value: Any, indent: int) -> Entry:
+    return Entry(name, hcl.write(value, indent, f"{name} = ").removeprefix(f"{name} = "))
 
 
 def _common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from unicodedata import normalize
 from bakegen.bake.attributes import bake_attributes
 from bakegen.bake.blocks import Block, blocks_of
 from bakegen.bake.model import BAKE_FILE
+from bakegen.bake.platform_images import with_platform_images
 from bakegen.bake.print import read_with_buildx
 from bakegen.bake.reading import Attributes, Reading, canonical, mismatch
 from bakegen.docker.buildx import Buildx, find_buildx
@@ -71,6 +72,7 @@ def judge(graph: Graph, content: bytes, buildx: Buildx) -> tuple[int, int]:
 
     Returns how many targets and groups were compared; raises `BakegenError` with every difference.
     """
+    graph = with_platform_images(graph)
     model = model_reading(graph, buildx.version)
     places = _Places(content.decode(errors="replace"), blocks_of(graph))
     targets = [resolved_attributes(graph, target) for target in graph.targets.values()]

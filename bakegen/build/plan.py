@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from bakegen.bake.platform_images import with_platform_images
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.expressions.bake_environment import PLATFORMS, platforms_in
 from bakegen.graph.expand import OUTPUT
@@ -74,6 +75,8 @@ def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions)
     closure = _closure(graph, names)
     check_current(project, closure)
     part = graph.part(closure, [Group("default", "default", names)])
+    baked = with_platform_images(part)
+    built = {name: platforms_in(target.platforms, {PLATFORMS: asked}) for name, target in baked.targets.items()}
     options = [
         *(["--builder", wish.builder] if wish.builder else []),
         *(["--push"] if wish.push else []),
@@ -82,8 +85,8 @@ def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions)
         *wish.extra,
     ]
     return BuildPlan(
-        names,
-        {name: platforms_in(graph.targets[name].platforms, {PLATFORMS: asked}) for name in closure},
+        tuple(name for name in baked.groups[0].members if built[name]),
+        built,
         tuple(options),
         {PLATFORMS: wish.platforms} if wish.platforms else {},
         render_bake_file(replace(project, graph=part)),

@@ -136,24 +136,35 @@ def _uncovered_platforms(targets: Mapping[str, Target], manifests: Manifests) ->
 
 
 def _tag_collisions(targets: Mapping[str, Target], manifests: Manifests) -> Iterator[Problem]:
-    claimed: dict[str, tuple[Target, KeyPath]] = {}
+    claimed: dict[str, tuple[Target, str, KeyPath]] = {}
     for target in targets.values():
         if not target.publish:
             continue
+        source = manifests[target.image].source
         declared = [repository.with_defaults() for repository in target.repositories]
         prefixed = {under_registry(repository, REGISTRY) for repository in declared}
         for repository in (*declared, *sorted(prefixed)):
-            for tag, path in zip(target.tags, target.tag_paths, strict=False):
-                reference = f"{repository}:{tag.with_defaults()}"
-                other, other_path = claimed.setdefault(reference, (target, path))
-                if other is not target:
-                    where = manifests[other.image].source.place(other_path).value
-                    yield manifests[target.image].source.problem(
-                        "tag-collision",
-                        f'the tag "{reference}" is used by both {described(target)} and {described(other)} ({where})',
-                        path,
-                        hint=_tag_hint(target, other, repository),
-                    )
+            for tag, platform, path in _tags(target):
+                reference = f"{repository}:{tag}"
+                other, part, other_path = claimed.setdefault(reference, (target, platform, path))
+                if (other, part) == (target, platform):
+                    continue
+                where = manifests[other.image].source.place(other_path).value
+                yield source.problem(
+                    "tag-collision",
+                    f'the tag "{reference}" is used by both {described(target)}{platform} and {described(other)}{part} ({where})',
+                    path,
+                    hint=_tag_hint(target, other, repository),
+                )
+
+
+def _tags(target: Target) -> Iterator[tuple[str, str, KeyPath]]:
+    """Yield each tag of a target with how a message calls the platform that it is for alone, and its place."""
+    for tag, path in zip(target.tags, target.tag_paths, strict=False):
+        yield tag.with_defaults(), "", path
+    for platform, tags in target.platform_tags.items():
+        for tag, path in tags.items():
+            yield tag.with_defaults(), f" for {platform}", path
 
 
 def _cache_collisions(targets: Mapping[str, Target], manifests: Manifests) -> Iterator[Problem]:
@@ -194,7 +205,10 @@ def _tag_hint(target: Target, other: Target, repository: str) -> str:
     if repository.startswith(f"{REGISTRY}/"):
         return "BAKEGEN_REGISTRY keeps only the last part of a repository: rename it, or use another tag"
     if set(target.platforms).isdisjoint(other.platforms) and target.release == other.release:
-        return "one target can have several platforms: list them all under `platforms`"
+        return (
+            "one target can have several platforms: list them all under `platforms`; for tags of single platforms, "
+            "use `platform-tags`"
+        )
     differing = [axis for axis in target.values if other.values.get(axis) != target.values[axis]]
     for axis in differing:
         mine, others = ({name.text for name in one.names.get(axis, ())} for one in (target, other))

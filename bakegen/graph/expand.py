@@ -26,6 +26,7 @@ from bakegen.graph.values import agent_problems, attribute_problems, value_probl
 from bakegen.manifest.model import Axis, AxisValue, Exclusion, Manifest, Registry, Release
 from bakegen.source.paths import path_mistake
 from bakegen.source.yaml import KeyPath
+from bakegen.spec.platforms import Platform
 from bakegen.spec.references import is_reference, is_repository, is_tag, registry_host
 from bakegen.spec.registry_kinds import KINDS, kind_for
 
@@ -303,6 +304,7 @@ class _Expander:
             registries=tuple(repositories.values()),
             tags=tuple(tags) or (Text.literal(str(scope.lookup("target"))),),
             tag_paths=tuple(tags.values()),
+            platform_tags=self.platform_tags(release, scope, texts, platforms),
             publish=release.publish,
             parents=(),
             template=self.path(scope, release.template, "a template") if release.template else None,
@@ -458,6 +460,24 @@ class _Expander:
                         )
                     tags.setdefault(tag, pattern.path)
         return tags
+
+    def platform_tags(
+        self, release: Release, scope: Scope, names: Mapping[str, Sequence[str]], platforms: Iterable[str]
+    ) -> dict[str, Mapping[Text, KeyPath]]:
+        """Return the tags of each platform's image alone, with their patterns; two platforms with one tag are a problem."""
+        found: dict[str, Mapping[Text, KeyPath]] = {}
+        first: dict[Text, str] = {}
+        for platform in platforms if release.platform_tags else ():
+            tags = self.tags(release.platform_tags, scope.with_names({"platform": Platform(platform)}), names)
+            if tags:
+                found[platform] = tags
+            for tag, path in tags.items():
+                other = first.setdefault(tag, platform)
+                if other != platform:
+                    message = f'the tag "{tag.with_defaults()}" is claimed by {other} and by {platform}'
+                    hint = "tell them apart, for example with {{ platform.arch }} or {{ platform.name }}"
+                    self.report("tag-collision", message, path, hint)
+        return found
 
     def check_names(self, scope: Scope, pattern: Expression, names: Mapping[str, Sequence[str]]) -> None:
         """Refuse a pattern that computes text from an axis which goes by other names than its value there."""

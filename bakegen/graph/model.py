@@ -65,6 +65,7 @@ class Target:
     registries: tuple[Registry, ...]  # what declares each repository; none if no registry is declared
     tags: tuple[Text, ...]
     tag_paths: tuple[KeyPath, ...]  # the pattern that made each tag
+    platform_tags: Mapping[str, Mapping[Text, KeyPath]]  # platform -> tags of its image alone, and their patterns
     publish: bool
     parents: tuple[Parent, ...]
     template: str | None  # None for a Dockerfile that exists

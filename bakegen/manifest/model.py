@@ -165,6 +165,7 @@ class Release:
     platforms: tuple[str, ...] | None
     publish: bool
     tags: tuple[Expression, ...]
+    platform_tags: tuple[Expression, ...]
     template: Expression | None  # None for a Dockerfile that exists
     dockerfile: Expression  # below the family's folder, or of one that exists from the root
     discovers: bool  # whether the parents are what the Dockerfile says

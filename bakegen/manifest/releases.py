@@ -100,6 +100,7 @@ def _release(
         platforms=reader.platforms((*path, "platforms")) if path else None,
         publish=publish,
         tags=texts("tags"),
+        platform_tags=texts("platform-tags"),
         template=text("template", "{{ image }}.Dockerfile.j2" if single else "{{ release }}.Dockerfile.j2")
         if existing is None
         else None,

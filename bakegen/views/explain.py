@@ -110,7 +110,8 @@ def _find(project: Project, words: Sequence[str], environment: Mapping[str, str]
 
 
 def _tags(target: Target, environment: Mapping[str, str]) -> set[str]:
-    return {tag.at_bake_time(environment) for tag in target.tags} if target.publish else set()
+    further = (tag for tags in target.platform_tags.values() for tag in tags)
+    return {tag.at_bake_time(environment) for tag in (*target.tags, *further)} if target.publish else set()
 
 
 def _absent_problem(graph: Graph, absent: Absent) -> Problem:
@@ -170,6 +171,10 @@ def _tag_lines(target: Target, environment: Mapping[str, str], place: Callable[[
     for tag, path in zip(target.tags, target.tag_paths, strict=False):
         for repository in repositories:
             yield Line("tag", f"{repository}:{tag.at_bake_time(environment)}", place(path))
+    for platform, tags in target.platform_tags.items():
+        for tag, path in tags.items():
+            for repository in repositories:
+                yield Line("tag", f"{repository}:{tag.at_bake_time(environment)}  ({platform})", place(path))
     for axis, found in target.names.items():
         for name in found:
             if name.text != target.values[axis]:

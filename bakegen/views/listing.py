@@ -59,11 +59,13 @@ def tag_rows(targets: Iterable[Target], environment: Mapping[str, str]) -> list[
         declared = [repository.at_bake_time(environment) for repository in target.repositories]
         repositories = repositories_in(declared, environment)
         built: list[str] = common["platforms"]
-        for tag in target.tags if target.publish else ():
+        tags = [(tag, built) for tag in target.tags]
+        tags += [(tag, [platform]) for platform in built for tag in target.platform_tags.get(platform, ())]
+        for tag, platforms in tags if target.publish else ():
             name = tag.at_bake_time(environment)
             references = [f"{repository}:{name}" for repository in repositories]
             place = {"repositories": list(repositories), "references": references}
-            rows.append({"tag": name, **place, "platforms": built, **kept})
+            rows.append({"tag": name, **place, "platforms": platforms, **kept})
     return rows
 
 

@@ -4,29 +4,35 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "ACME_BASE_VERSION" { default = "2026.1" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
+
+# What bake fails with where no platform is left.
+no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for.
 function "filter_platforms" {
   params = [declared]
-  result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
+  result = coalescelist(
+    [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)],
+    no_platform,
+  )
 }
 
 # The names of those that have any of these platforms.
 function "filter_targets" {
   params = [targets]
-  result = coalescelist([for target in targets : target.name if length(target.platforms) > 0], no_platform)
+  result = coalescelist([for target in targets : target.name if target.platforms != no_platform], no_platform)
 }
-
-# What bake fails with where no platform is left.
-no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 linux_amd64_arm64 = filter_platforms(["linux/amd64", "linux/arm64"])
 linux_amd64 = filter_platforms(["linux/amd64"])
@@ -61,7 +67,7 @@ group "server" {
   ]))
 }
 
-group "debian12" { targets = ["acme-base_os_debian12", "acme-base_build_debian12"] }
+group "debian12" { targets = acme_base_by_distro["debian12"] }
 group "ubi9" { targets = filter_targets(concat([{ name = "_acme-shell", platforms = linux_arm64 }], [for t in acme_base : t if t.distro == "ubi9"])) }
 
 group "postgres" {
@@ -83,8 +89,9 @@ group "zsh" { targets = filter_targets(concat([for t in acme_base_os : t if t.di
 
 # ---- acme-base (manifest/base.yml)
 
-acme_base_repositories = ["ghcr.io/acme/base"]
+acme_base_repositories = under_registry(["ghcr.io/acme/base"])
 acme_base = concat(acme_base_os, acme_base_build)
+acme_base_by_distro = { for t in acme_base : t.distro => t.name... }
 
 acme_base_os = [
   { name = "acme-base_os_debian12", distro = "debian12", platforms = linux_amd64_arm64 },
@@ -95,7 +102,7 @@ target "acme-base_os" {
   matrix = { t = acme_base_os }
   name = t.name
   dockerfile = "generated/acme-base/${t.distro}/os/Dockerfile"
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
+  platforms = linux_amd64_arm64
   tags = tags(acme_base_repositories, [t.distro])
 }
 
@@ -109,7 +116,7 @@ target "acme-base_build" {
   name = t.name
   dockerfile = "generated/acme-base/${t.distro}/build/Dockerfile"
   contexts = { "ghcr.io/acme/base:${t.distro}" = "target:${replace(t.name, "acme-base_build", "acme-base_os")}" }
-  platforms = coalescelist(linux_amd64_arm64, no_platform)
+  platforms = linux_amd64_arm64
   tags = tags(acme_base_repositories, ["${ACME_BASE_VERSION}-build-${t.distro}"])
 }
 
@@ -125,8 +132,8 @@ target "acme-db_server" {
   name = t.name
   dockerfile = "generated/acme-db/${t.engine}/server/Dockerfile"
   contexts = { "ghcr.io/acme/base:debian12" = "target:acme-base_os_debian12", "ghcr.io/acme/base:2026.1-build-ubi9" = "target:acme-base_build_ubi9" }
-  platforms = coalescelist(linux_amd64, no_platform)
-  tags = tags(["ghcr.io/acme/db"], [t.engine])
+  platforms = linux_amd64
+  tags = tags(under_registry(["ghcr.io/acme/db"]), [t.engine])
 }
 
 # ---- acme-motd (manifest/motd.yml)
@@ -134,8 +141,8 @@ target "acme-db_server" {
 target "acme-motd" {
   dockerfile = "generated/acme-motd/Dockerfile"
   contexts = { "ghcr.io/acme/base:debian12" = "target:acme-base_os_debian12" }
-  platforms = coalescelist(linux_amd64, no_platform)
-  tags = tags(["ghcr.io/acme/motd"], ["latest"])
+  platforms = linux_amd64
+  tags = tags(under_registry(["ghcr.io/acme/motd"]), ["latest"])
 }
 
 # ---- acme-shell (manifest/shell.yml)
@@ -150,6 +157,6 @@ target "_acme-shell" {
   name = t.name
   dockerfile = "generated/acme-shell/ubi9/${t.shell}/Dockerfile"
   contexts = { "ghcr.io/acme/base:ubi9" = "target:acme-base_os_ubi9" }
-  platforms = coalescelist(linux_arm64, no_platform)
-  tags = tags(["ghcr.io/acme/shell"], [t.shell])
+  platforms = linux_arm64
+  tags = tags(under_registry(["ghcr.io/acme/shell"]), [t.shell])
 }

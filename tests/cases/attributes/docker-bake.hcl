@@ -5,13 +5,16 @@ variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platf
 variable "API_VERSION" { default = "3.2.1" } # Release of the API
 variable "API_REVISION" { default = "unknown" } # Commit that is built
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -34,7 +37,7 @@ group "node22" { targets = ["api_server_node22", "api_worker_node22"] }
 group "newest" { targets = ["api_server_node22", "api_worker_node22"] }
 group "nightly" { targets = ["api_server_node22", "api_worker_node22"] }
 
-api_repositories = ["ghcr.io/acme/api"]
+api_repositories = under_registry(["ghcr.io/acme/api"])
 
 target "_api" {
   context = "services/api"

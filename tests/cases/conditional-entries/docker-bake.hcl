@@ -4,13 +4,16 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "APP_VERSION" { default = "1.0" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -37,7 +40,7 @@ target "app_runtime" {
   dockerfile = "generated/app/${t.stack}/runtime/Dockerfile"
   args = { VERSION = APP_VERSION, FLAVOUR = try(t.flavour, null) }
   platforms = platforms
-  tags = tags(["ghcr.io/acme/app", "docker.io/acme/app"], concat(["${APP_VERSION}-${t.stack}"], t.more_tags))
+  tags = tags(under_registry(["ghcr.io/acme/app", "docker.io/acme/app"]), concat(["${APP_VERSION}-${t.stack}"], t.more_tags))
   labels = try(t.labels, {})
 }
 
@@ -46,5 +49,5 @@ target "app_debug_debian" {
   contexts = { "ghcr.io/acme/app:${APP_VERSION}-debian" = "target:app_runtime_debian" }
   args = { VERSION = APP_VERSION }
   platforms = platforms
-  tags = tags(["ghcr.io/acme/app"], ["${APP_VERSION}-debug-debian"])
+  tags = tags(under_registry(["ghcr.io/acme/app"]), ["${APP_VERSION}-debug-debian"])
 }

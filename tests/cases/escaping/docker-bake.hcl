@@ -4,13 +4,16 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "ODD_VERSION" { default = "1.0-a.b_c" } # quotes " and a newline here, ${X}
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -44,5 +47,5 @@ target "odd" {
   labels = { "com.acme/key with \"quotes\"" = t.text, "$${key}" = "%%{value}", "lines" = "first\nsecond\n" }
   annotations = ["org.opencontainers.image.title=a=b, \"c\""]
   platforms = platforms
-  tags = tags(["ghcr.io/acme/odd"], ["${ODD_VERSION}-${t.text}"])
+  tags = tags(under_registry(["ghcr.io/acme/odd"]), ["${ODD_VERSION}-${t.text}"])
 }

@@ -3,13 +3,16 @@
 variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix instead of the declared registries
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -29,7 +32,7 @@ group "bookworm" { targets = ["ruby-app_jit", "ruby-app_plain_ruby3-1_bookworm",
 group "bullseye" { targets = ["ruby-app_plain_ruby3-1_bullseye"] }
 group "alpine" { targets = ["ruby-app_plain_ruby3-1_alpine", "ruby-app_plain_ruby3-2_alpine", "ruby-app_plain_ruby3-3_alpine"] }
 
-ruby_app_repositories = ["ghcr.io/acme/ruby-app"]
+ruby_app_repositories = under_registry(["ghcr.io/acme/ruby-app"])
 
 ruby_app_plain = [
   { name = "ruby-app_plain_ruby3-1_bookworm", ruby = "3.1", distro = "bookworm" },

@@ -4,13 +4,16 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "STACK_VERSION" { default = "2026.11" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -30,7 +33,7 @@ target "stack_base" {
   context = "images/base"
   dockerfile = "Dockerfile"
   platforms = platforms
-  tags = tags(["ghcr.io/acme/base"], ["latest", STACK_VERSION])
+  tags = tags(under_registry(["ghcr.io/acme/base"]), ["latest", STACK_VERSION])
 }
 
 target "stack_python" {
@@ -39,7 +42,7 @@ target "stack_python" {
   contexts = { "ghcr.io/acme/base" = "target:stack_base" }
   args = { PYTHON_VERSION = "3.13" }
   platforms = platforms
-  tags = tags(["ghcr.io/acme/python"], ["latest", STACK_VERSION])
+  tags = tags(under_registry(["ghcr.io/acme/python"]), ["latest", STACK_VERSION])
 }
 
 target "stack_notebook" {
@@ -47,12 +50,12 @@ target "stack_notebook" {
   dockerfile = "Dockerfile"
   contexts = { "ghcr.io/acme/python" = "target:stack_python", "ghcr.io/acme/base" = "target:stack_base" }
   platforms = platforms
-  tags = tags(["ghcr.io/acme/notebook"], ["latest", STACK_VERSION])
+  tags = tags(under_registry(["ghcr.io/acme/notebook"]), ["latest", STACK_VERSION])
 }
 
 target "stack_docs" {
   dockerfile = "images/docs/Dockerfile"
   contexts = { "ghcr.io/acme/notebook" = "target:stack_notebook" }
   platforms = platforms
-  tags = tags(["ghcr.io/acme/docs"], ["latest", STACK_VERSION])
+  tags = tags(under_registry(["ghcr.io/acme/docs"]), ["latest", STACK_VERSION])
 }

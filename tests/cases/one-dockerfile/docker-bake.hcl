@@ -4,13 +4,16 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "MODEL_SERVER_VERSION" { default = "0.13.1" } # BentoML release
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -23,30 +26,16 @@ group "default" { targets = ["model-server"] }
 group "model-server" { targets = ["model-server_base", "model-server_runtime"] }
 group "base" { targets = ["model-server_base"] }
 group "runtime" { targets = ["model-server_base", "model-server_runtime"] }
+group "python3-10" { targets = model_server_by_python["3.10"] }
+group "python3-11" { targets = model_server_by_python["3.11"] }
+group "python3-12" { targets = model_server_by_python["3.12"] }
+group "pip" { targets = model_server_by_variant["pip"] }
+group "conda" { targets = model_server_by_variant["conda"] }
 
-group "python3-10" {
-  targets = [
-    "model-server_base_python3-10_pip", "model-server_base_python3-10_conda", "model-server_runtime_python3-10_pip", "model-server_runtime_python3-10_conda",
-  ]
-}
-
-group "python3-11" {
-  targets = [
-    "model-server_base_python3-11_pip", "model-server_base_python3-11_conda", "model-server_runtime_python3-11_pip", "model-server_runtime_python3-11_conda",
-  ]
-}
-
-group "python3-12" {
-  targets = [
-    "model-server_base_python3-12_pip", "model-server_base_python3-12_conda", "model-server_runtime_python3-12_pip", "model-server_runtime_python3-12_conda",
-  ]
-}
-
-group "pip" { targets = [for t in model_server : t.name if t.variant == "pip"] }
-group "conda" { targets = [for t in model_server : t.name if t.variant == "conda"] }
-
-model_server_repositories = ["docker.io/acme/model-server"]
+model_server_repositories = under_registry(["docker.io/acme/model-server"])
 model_server = concat(model_server_base, model_server_runtime)
+model_server_by_python = { for t in model_server : t.python => t.name... }
+model_server_by_variant = { for t in model_server : t.variant => t.name... }
 
 model_server_base = [
   { name = "model-server_base_python3-10_pip", python = "3.10", variant = "pip", variant_name = "" },

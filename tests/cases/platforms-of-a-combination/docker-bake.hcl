@@ -3,29 +3,35 @@
 variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix instead of the declared registries
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
+
+# What bake fails with where no platform is left.
+no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for.
 function "filter_platforms" {
   params = [declared]
-  result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
+  result = coalescelist(
+    [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)],
+    no_platform,
+  )
 }
 
 # The names of those that have any of these platforms.
 function "filter_targets" {
   params = [targets]
-  result = coalescelist([for target in targets : target.name if length(target.platforms) > 0], no_platform)
+  result = coalescelist([for target in targets : target.name if target.platforms != no_platform], no_platform)
 }
-
-# What bake fails with where no platform is left.
-no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 linux_amd64_arm64_arm_v7 = filter_platforms(["linux/amd64", "linux/arm64", "linux/arm/v7"])
 linux_amd64_arm64 = filter_platforms(["linux/amd64", "linux/arm64"])
@@ -51,12 +57,13 @@ group "extra" {
   ]))
 }
 
-group "debian" { targets = ["tex_core_debian", "tex_latex_debian", "tex_extra_debian"] }
-group "noble" { targets = ["tex_core_noble", "tex_latex_noble"] }
-group "alpine" { targets = filter_targets([for t in tex : t if t.distro == "alpine"]) }
+group "debian" { targets = try(tex_by_distro["debian"], no_platform) }
+group "noble" { targets = try(tex_by_distro["noble"], no_platform) }
+group "alpine" { targets = try(tex_by_distro["alpine"], no_platform) }
 
-tex_repositories = ["docker.io/acme/tex"]
+tex_repositories = under_registry(["docker.io/acme/tex"])
 tex = concat(tex_core, tex_latex, tex_extra)
+tex_by_distro = { for t in tex : t.distro => t.name... if t.platforms != no_platform }
 
 tex_core = [
   { name = "tex_core_debian", distro = "debian", platforms = linux_amd64_arm64_arm_v7 },
@@ -68,7 +75,7 @@ target "_tex_core" {
   matrix = { t = tex_core }
   name = t.name
   dockerfile = "generated/tex/${t.distro}/core/Dockerfile"
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(tex_repositories, ["core-${t.distro}"])
 }
 
@@ -83,7 +90,7 @@ target "_tex_latex" {
   name = t.name
   dockerfile = "generated/tex/${t.distro}/latex/Dockerfile"
   contexts = { "acme/tex:core-${t.distro}" = "target:${replace(t.name, "tex_latex", "tex_core")}" }
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(tex_repositories, ["latex-${t.distro}"])
 }
 
@@ -97,7 +104,7 @@ target "_tex_extra" {
   name = t.name
   dockerfile = "generated/tex/${t.distro}/extra/Dockerfile"
   contexts = { "acme/tex:latex-${t.distro}" = "target:${replace(t.name, "tex_extra", "tex_latex")}" }
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(tex_repositories, ["extra-${t.distro}"])
 }
 

@@ -3,29 +3,35 @@
 variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix instead of the declared registries
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
+
+# What bake fails with where no platform is left.
+no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for.
 function "filter_platforms" {
   params = [declared]
-  result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
+  result = coalescelist(
+    [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)],
+    no_platform,
+  )
 }
 
 # The names of those that have any of these platforms.
 function "filter_targets" {
   params = [targets]
-  result = coalescelist([for target in targets : target.name if length(target.platforms) > 0], no_platform)
+  result = coalescelist([for target in targets : target.name if target.platforms != no_platform], no_platform)
 }
-
-# What bake fails with where no platform is left.
-no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 linux_amd64_arm64_arm_v7_ppc64le_s390x = filter_platforms(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x"])
 linux_amd64_arm64_arm_v7_ppc64le_s390x_riscv64 = filter_platforms(["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/ppc64le", "linux/s390x", "linux/riscv64"])
@@ -58,12 +64,13 @@ group "small" {
   ]))
 }
 
-group "debian12" { targets = filter_targets([for t in probe : t if t.distro == "debian12"]) }
-group "alpine3-20" { targets = filter_targets([for t in probe : t if t.distro == "alpine3.20"]) }
-group "ubi9" { targets = ["probe_base_ubi9", "probe_java_ubi9"] }
+group "debian12" { targets = try(probe_by_distro["debian12"], no_platform) }
+group "alpine3-20" { targets = try(probe_by_distro["alpine3.20"], no_platform) }
+group "ubi9" { targets = try(probe_by_distro["ubi9"], no_platform) }
 
-probe_repositories = ["ghcr.io/acme/probe"]
+probe_repositories = under_registry(["ghcr.io/acme/probe"])
 probe = concat(probe_base, probe_java, probe_small)
+probe_by_distro = { for t in probe : t.distro => t.name... if t.platforms != no_platform }
 
 probe_base = [
   { name = "probe_base_debian12", distro = "debian12", platforms = linux_amd64_arm64_arm_v7_ppc64le_s390x },
@@ -75,7 +82,7 @@ target "_probe_base" {
   matrix = { t = probe_base }
   name = t.name
   dockerfile = "generated/probe/${t.distro}/base/Dockerfile"
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(probe_repositories, ["base-${t.distro}"])
 }
 
@@ -90,7 +97,7 @@ target "probe_java" {
   name = t.name
   dockerfile = "generated/probe/${t.distro}/java/Dockerfile"
   contexts = { "ghcr.io/acme/probe:base-${t.distro}" = "target:${replace(t.name, "probe_java", "probe_base")}" }
-  platforms = coalescelist(linux_amd64_arm64_ppc64le_s390x, no_platform)
+  platforms = linux_amd64_arm64_ppc64le_s390x
   tags = tags(probe_repositories, ["java-${t.distro}"])
 }
 
@@ -104,7 +111,7 @@ target "probe_small" {
   name = t.name
   dockerfile = "generated/probe/${t.distro}/small/Dockerfile"
   contexts = { "ghcr.io/acme/probe:base-${t.distro}" = "target:${replace(t.name, "probe_small", "probe_base")}" }
-  platforms = coalescelist(linux_arm_v7, no_platform)
+  platforms = linux_arm_v7
   tags = tags(probe_repositories, ["small-${t.distro}"])
 }
 

@@ -4,29 +4,35 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "GATEWAY_VERSION" { default = "2.1" } # release of the gateway
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
+
+# What bake fails with where no platform is left.
+no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for.
 function "filter_platforms" {
   params = [declared]
-  result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
+  result = coalescelist(
+    [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)],
+    no_platform,
+  )
 }
 
 # The names of those that have any of these platforms.
 function "filter_targets" {
   params = [targets]
-  result = coalescelist([for target in targets : target.name if length(target.platforms) > 0], no_platform)
+  result = coalescelist([for target in targets : target.name if target.platforms != no_platform], no_platform)
 }
-
-# What bake fails with where no platform is left.
-no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 linux_amd64_arm64 = filter_platforms(["linux/amd64", "linux/arm64"])
 linux_amd64 = filter_platforms(["linux/amd64"])
@@ -48,13 +54,15 @@ group "admin" {
   targets = filter_targets([{ name = "gateway_plain", platforms = linux_amd64_arm64 }, { name = "gateway_admin", platforms = linux_amd64_arm64 }])
 }
 
-group "openssl" { targets = filter_targets([for t in gateway : t if t.tls == "openssl"]) }
-group "boringssl" { targets = filter_targets([for t in gateway : t if t.tls == "boringssl"]) }
-group "debian12" { targets = ["gateway_plain_openssl_debian12", "gateway_plain_boringssl_debian12", "gateway_admin_openssl_debian12", "gateway_admin_boringssl_debian12"] }
-group "alpine3-22" { targets = ["gateway_plain_openssl_alpine3-22", "gateway_plain_boringssl_alpine3-22", "gateway_admin_openssl_alpine3-22", "gateway_admin_boringssl_alpine3-22"] }
+group "openssl" { targets = try(gateway_by_tls["openssl"], no_platform) }
+group "boringssl" { targets = try(gateway_by_tls["boringssl"], no_platform) }
+group "debian12" { targets = try(gateway_by_distro["debian12"], no_platform) }
+group "alpine3-22" { targets = try(gateway_by_distro["alpine3.22"], no_platform) }
 
-gateway_repositories = ["docker.io/acme/gateway", "ghcr.io/acme/gateway"]
+gateway_repositories = under_registry(["docker.io/acme/gateway", "ghcr.io/acme/gateway"])
 gateway = concat(gateway_plain, gateway_admin)
+gateway_by_tls = { for t in gateway : t.tls => t.name... if t.platforms != no_platform }
+gateway_by_distro = { for t in gateway : t.distro => t.name... if t.platforms != no_platform }
 
 gateway_plain = [
   { name = "gateway_plain_openssl_debian12", tls = "openssl", distro = "debian12", distro_name = "debian12", more_tags = ["${GATEWAY_VERSION}-openssl"], platforms = linux_amd64_arm64 },
@@ -69,7 +77,7 @@ target "_gateway_plain" {
   name = t.name
   dockerfile = "generated/gateway/${t.distro}/plain/Dockerfile"
   args = { TLS = t.tls, VERSION = GATEWAY_VERSION }
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(gateway_repositories, concat(["${GATEWAY_VERSION}-${t.tls}-${t.distro_name}"], try(t.more_tags, [])))
 }
 
@@ -87,7 +95,7 @@ target "_gateway_admin" {
   dockerfile = "generated/gateway/${t.distro}/admin/Dockerfile"
   contexts = { "acme/gateway:${GATEWAY_VERSION}-${t.tls}-${t.distro_name}" = "target:${replace(t.name, "gateway_admin", "gateway_plain")}" }
   args = { TLS = t.tls, VERSION = GATEWAY_VERSION }
-  platforms = coalescelist(t.platforms, no_platform)
+  platforms = t.platforms
   tags = tags(gateway_repositories, concat(["${GATEWAY_VERSION}-admin-${t.tls}-${t.distro_name}"], try(t.more_tags, [])))
 }
 

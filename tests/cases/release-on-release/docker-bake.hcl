@@ -4,13 +4,16 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "TRAINER_VERSION" { default = "2.1.0" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -37,7 +40,7 @@ group "ubuntu22-04" {
 
 group "alpine3-20" { targets = ["trainer_base_alpine3-20", "trainer_runtime_alpine3-20"] }
 
-trainer_repositories = ["docker.io/acme/trainer"]
+trainer_repositories = under_registry(["docker.io/acme/trainer"])
 
 target "_trainer" { platforms = platforms }
 

@@ -4,13 +4,16 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "DOTNET_VERSION" { default = "8.0" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -51,7 +54,7 @@ target "dotnet_runtime" {
   name = "dotnet_runtime_${distro}"
   dockerfile = "generated/dotnet/${distro}/runtime/Dockerfile"
   contexts = { "acme/dotnet-deps:${distro}" = "target:dotnet_deps_${distro}" }
-  tags = tags(["docker.io/acme/dotnet-runtime", "quay.io/acme/dotnet/runtime"], ["${DOTNET_VERSION}-${distro}"])
+  tags = tags(under_registry(["docker.io/acme/dotnet-runtime", "quay.io/acme/dotnet/runtime"]), ["${DOTNET_VERSION}-${distro}"])
 }
 
 target "dotnet_sdk" {
@@ -60,5 +63,5 @@ target "dotnet_sdk" {
   name = "dotnet_sdk_${distro}"
   dockerfile = "generated/dotnet/${distro}/sdk/Dockerfile"
   contexts = { "acme/dotnet-runtime:${DOTNET_VERSION}-${distro}" = "target:dotnet_runtime_${distro}" }
-  tags = tags(["docker.io/acme/dotnet-sdk", "quay.io/acme/dotnet/sdk"], ["${DOTNET_VERSION}-${distro}"])
+  tags = tags(under_registry(["docker.io/acme/dotnet-sdk", "quay.io/acme/dotnet/sdk"]), ["${DOTNET_VERSION}-${distro}"])
 }

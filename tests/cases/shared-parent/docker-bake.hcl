@@ -4,13 +4,16 @@ variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix ins
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 variable "NOTEBOOK_VERSION" { default = "4.2" }
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for; if there are none, what bake fails with.
@@ -31,7 +34,7 @@ group "python3-12" { targets = concat(["notebook_system"], [for t in notebook : 
 group "cpu" { targets = concat(["notebook_system", "notebook_python"], [for t in notebook_notebook : t.name if t.flavour == "cpu"]) }
 group "gpu" { targets = concat(["notebook_system", "notebook_python"], [for t in notebook_notebook : t.name if t.flavour == "gpu"]) }
 
-notebook_repositories = ["quay.io/acme/notebook"]
+notebook_repositories = under_registry(["quay.io/acme/notebook"])
 notebook = concat(notebook_python, notebook_notebook)
 
 target "notebook_tools" {

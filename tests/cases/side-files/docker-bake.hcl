@@ -3,29 +3,35 @@
 variable "BAKEGEN_REGISTRY" { default = "" } # all tags go under this prefix instead of the declared registries
 variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platforms, separated by commas
 
-# Every name in every repository, or under BAKEGEN_REGISTRY by the last part of the repository.
+# Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
+function "under_registry" {
+  params = [repositories]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+}
+
+# Every name in every repository.
 function "tags" {
   params = [repositories, names]
-  result = flatten([for repository in repositories : [
-    for name in names :
-    BAKEGEN_REGISTRY == "" ? "${repository}:${name}" : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", repository)}:${name}"
-  ]])
+  result = [for pair in setproduct(names, repositories) : "${pair[1]}:${pair[0]}"]
 }
+
+# What bake fails with where no platform is left.
+no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 # Those of the declared platforms that BAKEGEN_PLATFORMS asks for.
 function "filter_platforms" {
   params = [declared]
-  result = [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)]
+  result = coalescelist(
+    [for platform in declared : platform if BAKEGEN_PLATFORMS == "" || contains(split(",", BAKEGEN_PLATFORMS), platform)],
+    no_platform,
+  )
 }
 
 # The names of those that have any of these platforms.
 function "filter_targets" {
   params = [targets]
-  result = coalescelist([for target in targets : target.name if length(target.platforms) > 0], no_platform)
+  result = coalescelist([for target in targets : target.name if target.platforms != no_platform], no_platform)
 }
-
-# What bake fails with where no platform is left.
-no_platform = ["nothing for ${replace(BAKEGEN_PLATFORMS, "/", "-")}"]
 
 linux_amd64_arm64_ppc64le = filter_platforms(["linux/amd64", "linux/arm64", "linux/ppc64le"])
 linux_amd64 = filter_platforms(["linux/amd64"])
@@ -46,6 +52,6 @@ target "_gpu" {
   matrix = { t = gpu }
   name = t.name
   dockerfile = "generated/gpu/${t.distro}/Dockerfile"
-  platforms = coalescelist(t.platforms, no_platform)
-  tags = tags(["ghcr.io/acme/gpu"], [t.distro])
+  platforms = t.platforms
+  tags = tags(under_registry(["ghcr.io/acme/gpu"]), [t.distro])
 }
