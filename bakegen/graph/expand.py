@@ -474,8 +474,8 @@ class _Expander:
             for tag, path in tags.items():
                 other = first.setdefault(tag, platform)
                 if other != platform:
-                    message = f'the tag "{tag.with_defaults()}" is claimed by {other} and by {platform}'
-                    hint = "tell them apart, for example with {{ platform.arch }} or {{ platform.name }}"
+                    message = f'the tag "{tag.with_defaults()}" is used by both {other} and {platform}'
+                    hint = "make it unique, for example with {{ platform.arch }} or {{ platform.name }}"
                     self.report("tag-collision", message, path, hint)
         return found
 
