@@ -117,7 +117,7 @@ def _check_apart(reader: SectionReader, driver: str, nodes: tuple[Node, ...]) ->
                 continue
             where = reader.source.place(first.path).value
             if platform:
-                message = f"another node of the builder is already for {platform} ({where})"
+                message = f"another node of the builder already builds for {platform} ({where})"
                 reader.report("duplicate-item", message, (*node.path, "platforms", index), "keep one of them")
             else:
                 message = f"another node of the builder has no platforms either ({where})"
@@ -134,7 +134,7 @@ def _check_coverage(reader: SectionReader, builder: Builder, platforms: tuple[st
             place = reader.source.place(builder.path).key
             reader.report(
                 "uncovered-platform",
-                f'no node of the builder "{builder.name}" ({place}) is for {platform}',
+                f'no node of the builder "{builder.name}" ({place}) builds for {platform}',
                 ("platforms", index),
                 "add it to a node; a node without `platforms` takes the remaining ones",
             )
