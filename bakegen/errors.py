@@ -283,8 +283,10 @@ def line_at(text: str, number: int) -> str:
 _REMEDIES: dict[Code, str] = {  # where nothing more particular can be said
     "absent-target": "remove what excludes it, or choose another target: `bakegen list`",
     "builder-mismatch": "`docker buildx inspect` shows the state of a builder",
+    "cannot-write": "check the free space and the permissions",
     "dockerfile-syntax": "see https://docs.docker.com/reference/dockerfile/",
     "duplicate-item": "remove one of them",
+    "empty-selection": "`bakegen list` lists all targets",
     "template-failed": "docs/manifest.md describes what expressions can do",
     "template-missing": "create one under templates/, or use another template",
     "template-refused": "the template calls fail() here: change the value, or the template",
@@ -295,6 +297,7 @@ _REMEDIES: dict[Code, str] = {  # where nothing more particular can be said
     "unreadable-file": "replace it with a readable regular file",
     "unsafe-expression": "docs/manifest.md lists what expressions can read",
     "unsafe-path": "use a relative path inside the project, with `/` and without `..`",
+    "yaml-syntax": "check quotes, brackets and indentation",
 }
 
 
