@@ -58,7 +58,7 @@ Selectors = Annotated[
 
 
 def output_file(context: typer.Context, named: Path | None) -> Path | None:
-    """Return where a result is to be written, None if nowhere; raises `BakegenError` if that cannot be.
+    """Return where to write a result, None if nowhere; raises `BakegenError` if that cannot be.
 
     Rather now than when the work of an hour is done.
     """

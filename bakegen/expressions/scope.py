@@ -1,6 +1,6 @@
 """The names that expressions may use, and what they make of them.
 
-In: an `Expression` or `Condition` of a manifest. Out: `Text`, plain text, data or a truth value; or a problem at the
+In: an `Expression` or `Condition` of a manifest. Out: `Text`, plain text, data or a boolean; or a problem at the
 expression's place.
 """
 

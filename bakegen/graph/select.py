@@ -1,10 +1,10 @@
-"""Words that pick targets: `runtime`, `python=3.9`, `distro=debian*`, `platform=linux/ppc64le`, `python!=3.7`.
+"""Selectors: `runtime`, `python=3.9`, `distro=debian*`, `platform=linux/ppc64le`, `python!=3.7`.
 
-In: the words of a command line or a manifest's `groups`. Out: a `Selector`, which picks targets or says why none.
+In: arguments of a command line or a manifest's `groups`. Out: a `Selector`, which matches targets or says why none.
 
 `KEY=VALUE[,VALUE…]` compares one thing: image, release, platform, target, group or an axis. A bare word is looked up
-in all of them. Values are globs. Words about one thing add up (`python=3.8 python=3.9`, `runtime cudnn`); words about
-different things narrow (`runtime debian11`).
+in all of them. Values are globs. Of selectors with the same key, any may match (`python=3.8 python=3.9`, `runtime cudnn`);
+all keys must match (`runtime debian11`).
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def write_family(root: Path, files: Mapping[str, str], waiting: Callable[[], Non
 
 
 def _check_free(folder: OpenFolder, paths: Iterable[str]) -> None:
-    """Raise `BakegenError` with everything that is where a file is to be written."""
+    """Raise `BakegenError` with everything that is in the place of a new file."""
     problems = []
     for path in paths:
         seen = look(folder, path)
