@@ -103,8 +103,10 @@ def test_a_full_disk_is_told_and_closed_streams_are_not_written_to(project: Path
 
     assert (full.returncode, full.stderr) == (
         1,
-        "cannot write to standard output: No space left on device [cannot-write]\n"
-        "  = help: check the free space and the permissions\n",
+        (
+            "cannot write to standard output: No space left on device [cannot-write]\n"
+            "  = help: check the free space and the permissions\n"
+        ),
     )
     assert closed.returncode == 0
     assert enough.stderr == ""

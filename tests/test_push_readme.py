@@ -310,6 +310,44 @@ def test_the_printed_commands_do_the_same(project: Path, pushrm: Pushrm, monkeyp
     assert tree(project) == before
 
 
+def test_each_repository_gets_the_page_that_is_its_own(tmp_path: Path) -> None:
+    root = make(
+        tmp_path / "project",
+        """\
+image: app
+platforms: [linux/amd64]
+registries:
+  - {repository: "acme/{{ release }}", readme: true}
+  - {repository: "quay.io/acme/{{ release }}", readme: true}
+  - {repository: registry.acme.example/team/app, kind: harbor, readme: true}
+from: "debian:12-slim"
+template: app.Dockerfile.j2
+releases: {one: {tags: ["1.0"]}, two: {tags: ["two-1.0"]}}
+""",
+    )
+
+    outcome = run(root, ["push-readme", "app", "--dry-run", "--format", "json"])
+
+    assert outcome.code == 0, outcome.stderr
+    pushed = {
+        row["command"][-1]: row["command"][row["command"].index("--file") + 1] for row in json.loads(outcome.stdout)
+    }
+    folder = Path("/project/generated/app/readme")  # as `run` writes the root
+    one, two = str(folder / "docker.io" / "acme" / "one.md"), str(folder / "docker.io" / "acme" / "two.md")
+    assert pushed == {
+        "docker.io/acme/one": one,
+        "quay.io/acme/one": one,
+        HARBOR: str(folder / f"{HARBOR}.md"),
+        "docker.io/acme/two": two,
+        "quay.io/acme/two": two,
+    }
+    (root / "generated/app/readme/docker.io/acme/two.md").write_text("# Mine\n")
+    for registry, code in (("registry.acme.example", 0), ("quay.io", 1)):
+        outcome = run(root, ["push-readme", "app", "--dry-run", "--registry", registry])
+        assert outcome.code == code
+        assert ("not up to date: generated/app/readme/docker.io/acme/two.md [stale-output]" in outcome.stderr) == code
+
+
 def test_what_shows_no_readme_needs_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     root = make(tmp_path / "project", MANIFEST.replace(", readme: true", ""))

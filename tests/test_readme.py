@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
+from bakegen.build.plan import check_current
 from bakegen.expressions.scope import EMPTY_NAME, Expression
 from bakegen.expressions.syntax import split_expressions
 from bakegen.graph.tag_names import join_names
 from bakegen.manifest.model import Deprecation
 from bakegen.project import Project, load_project
 from bakegen.render.files import render_readme
-from bakegen.render.markdown import cell, code, link, paragraph, prose
+from bakegen.render.markdown import code, link, paragraph, prose
+from bakegen.render.pages import pages_of
 from bakegen.render.readme import DETAILS, LIMIT, readme_of
 from bakegen.render.tag_patterns import TagPart, TagPattern, picture
 
@@ -62,13 +65,21 @@ def readme(root: Path, manifest: str) -> str:
     return (root / "generated" / "app" / "README.md").read_text()
 
 
-def tables(text: str) -> list[list[list[str]]]:
-    """All tables of a document: rows of cells, as what a reader sees."""
-    found = []
-    for table in (node for node in SyntaxTreeNode(MARKDOWN.parse(text)).children if node.type == "table"):
-        rows = [row for part in table.children for row in part.children]
-        found.append([[seen(cell) for cell in row.children] for row in rows])
-    return found
+def section(text: str, heading: str) -> list[SyntaxTreeNode]:
+    """What stands under a heading of a document."""
+    nodes = iter(SyntaxTreeNode(MARKDOWN.parse(text)).children)
+    next(node for node in nodes if node.type == "heading" and seen(node) == heading)
+    return list(itertools.takewhile(lambda node: node.type != "heading", nodes))
+
+
+def items(nodes: Iterable[SyntaxTreeNode]) -> list[str]:
+    """The items of all lists, as what a reader sees; items of items come after theirs."""
+    return [seen(part.children[0]) for node in nodes for part in node.walk() if part.type == "list_item"]
+
+
+def blocks(nodes: Iterable[SyntaxTreeNode]) -> list[list[str]]:
+    """The lines of all blocks of code."""
+    return [node.content.splitlines() for node in nodes if node.type == "fence"]
 
 
 def seen(node: SyntaxTreeNode) -> str:
@@ -92,10 +103,11 @@ def plain(text: str) -> str:
 
 @thorough
 @given(text=TEXTS)
-def test_any_text_is_seen_as_it_is_in_a_cell(text: str) -> None:
-    [[_, row]] = tables(f"| a | b |\n|---|---|\n| {cell(prose(text))} | x |\n")
-
-    assert row == [plain(text), "x"]
+def test_any_text_is_seen_as_it_is_in_an_item(text: str) -> None:
+    assert items(SyntaxTreeNode(MARKDOWN.parse(f"- **a**: {prose(text)}\n- b\n")).children) == [
+        f"a: {plain(text)}".rstrip(),
+        "b",
+    ]
 
 
 @thorough
@@ -112,9 +124,10 @@ def test_any_text_is_seen_as_it_is_in_a_paragraph(text: str) -> None:
 @thorough
 @given(text=TEXTS.filter(lambda text: bool(text.split())))
 def test_any_text_is_seen_as_it_is_as_code(text: str) -> None:
-    [[_, row]] = tables(f"| a | b |\n|---|---|\n| {cell(code(text))} | x |\n")
-
-    assert row == [" ".join(text.split()), "x"]
+    assert items(SyntaxTreeNode(MARKDOWN.parse(f"- {code(text)} (x)\n- b\n")).children) == [
+        f"{' '.join(text.split())} (x)",
+        "b",
+    ]
 
 
 def test_a_link_leads_to_paths_with_anything_in_them() -> None:
@@ -129,7 +142,8 @@ def test_a_link_leads_to_paths_with_anything_in_them() -> None:
 
 
 def test_a_long_text_is_cut() -> None:
-    assert prose("one two three", 8) == "one two…"
+    assert [prose("one two three", most) for most in (7, 8, 9, 12)] == ["one…", "one two…", "one two…", "one two…"]
+    assert prose("one-two", 5) == "one-…"
     assert prose("one two", 7) == "one two"
 
 
@@ -207,8 +221,8 @@ def test_what_a_pattern_computes_is_a_part_of_its_own(tmp_path: Path) -> None:
         'releases: {runtime: {tags: ["{{ python }}-{{ distro }}-{{ kind }}", "{{ distro }}-{{ python }}"]}}\n',
     )
 
-    assert "- `3.8-debian-v-debian` = `3.8`\n" not in text
-    assert "- `3.8-v-debian` = `3.8`\n- `3.9-v-debian` = `3.9`\n" in text
+    assert "3.8-debian-v-debian" not in text
+    assert "\n3.8-v-debian = 3.8\n3.9-v-debian = 3.9\n" in text
     assert "<python>[-<distro>]-<kind>\n" in text
     assert "└─ kind: v-debian, v-alpine\n" in text
 
@@ -221,7 +235,19 @@ def test_tags_with_statements_are_listed_only(tmp_path: Path) -> None:
     )
 
     assert headings(text) == ["app", "Tags"]
-    assert "- `a3.8-alpine`\n- `a3.9-alpine`\n" in text
+    assert "\na3.8-alpine\na3.9-alpine\n" in text
+
+
+def test_parts_of_unpublished_tags_are_not_told(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST + 'define: {kind: "{{ distro ~ python }}"}\n'
+        'releases: {deps: {publish: false, tags: ["{{ python }}-{{ distro }}-{{ kind }}"]},'
+        ' app: {from: deps, tags: ["{{ python }}-{{ distro }}"]}}\n',
+    )
+
+    assert blocks(section(text, "How tags are made"))[0][0] == "<python>-<distro>"
+    assert "kind" not in text
 
 
 # --- what is told ---
@@ -233,12 +259,36 @@ def test_every_tag_is_listed_with_its_platforms(tmp_path: Path) -> None:
     assert text.split("## Tags\n\n")[1].split("\n\nGenerated")[0].split("\n\n") == [
         "4 tags: 4 for linux/amd64 and 2 for linux/arm64.",
         "For linux/amd64 and linux/arm64, from [runtime/debian/Dockerfile](runtime/debian/Dockerfile):",
-        "- `1.0-3.8-debian`\n- `1.0-3.9-debian`",
+        "```text\n1.0-3.8-debian\n1.0-3.9-debian\n```",
         "For linux/amd64, from [runtime/alpine/Dockerfile](runtime/alpine/Dockerfile):",
-        "- `1.0-3.8-alpine`\n- `1.0-3.9-alpine`",
+        "```text\n1.0-3.8-alpine\n1.0-3.9-alpine\n```",
     ]
     listed = json.loads(run(tmp_path, ["list", "tags", "--format", "json"]).stdout)
-    assert {row["tag"] for row in listed} == set(re.findall("^- `(.*)`$", text, re.MULTILINE))
+    assert sorted(row["tag"] for row in listed) == sorted(itertools.chain(*blocks(section(text, "Tags"))))
+
+
+def test_tags_of_single_platforms_stand_below_their_target(tmp_path: Path) -> None:
+    text = readme(
+        tmp_path,
+        MANIFEST + "deprecated: [{tags: '*-amd64', because: it has siblings}]\n"
+        'platform-tags: [{tag: "{{ python }}-{{ distro }}-{{ platform.arch }}", when: distro == "debian"}]\n'
+        + RELEASES,
+    )
+
+    tags = section(text, "Tags")
+    assert seen(tags[0]) == "4 tags: 4 for linux/amd64 and 2 for linux/arm64, and 4 more tags of single platforms."
+    assert blocks(tags) == [
+        [
+            "1.0-3.8-debian",
+            "  3.8-debian-amd64 (deprecated) (linux/amd64 only)",
+            "  3.8-debian-arm64 (linux/arm64 only)",
+            "1.0-3.9-debian",
+            "  3.9-debian-amd64 (deprecated) (linux/amd64 only)",
+            "  3.9-debian-arm64 (linux/arm64 only)",
+        ],
+        ["1.0-3.8-alpine", "1.0-3.9-alpine"],
+    ]
+    assert items(section(text, "Deprecated")) == ["*-amd64 (2 tags still published): it has siblings"]
 
 
 def test_aliases_stand_beside_the_tag_that_they_are_names_of(tmp_path: Path) -> None:
@@ -247,8 +297,8 @@ def test_aliases_stand_beside_the_tag_that_they_are_names_of(tmp_path: Path) -> 
         MANIFEST + 'names: {python: ["{{ python }}", "{{ python | major }}"], distro: ["{{ distro }}", {name: "", for: debian}]}\n' + RELEASES,
     )  # fmt: skip
 
-    assert "- `1.0-3.9-debian` = `1.0-3.9` = `1.0-3-debian` = `1.0-3`\n" in text
-    assert "- `1.0-3.8-debian` = `1.0-3.8`\n" in text
+    assert "\n1.0-3.9-debian = 1.0-3.9 = 1.0-3-debian = 1.0-3\n" in text
+    assert "\n1.0-3.8-debian = 1.0-3.8\n" in text
     assert "docker pull ghcr.io/acme/app:1.0-3\ndocker run --rm ghcr.io/acme/app:1.0-3\n" in text
 
 
@@ -305,13 +355,143 @@ def test_deprecated_tags_are_marked_or_gone(tmp_path: Path) -> None:
         "  - {tags: ['*-3.8-*', '0.?'], because: no longer supported}\n" + RELEASES,
     )
 
-    assert tables(text)[0] == [
-        ["Tags", "", "Why", "Use instead"],
-        ["latest", "no longer made", "it names no Python | nor anything", "a tag with a Python"],
-        ["*-3.8-* 0.?", "2 tags still made", "no longer supported", ""],
+    assert items(section(text, "Deprecated")) == [
+        "latest (no longer published): it names no Python | nor anything",
+        "Use instead: a tag with a Python",
+        "*-3.8-* 0.? (2 tags still published): no longer supported",
     ]
-    assert "- `1.0-3.8-alpine` (deprecated)\n- `1.0-3.9-alpine`\n" in text
+    assert "\n1.0-3.8-alpine (deprecated)\n1.0-3.9-alpine\n" in text
     assert "docker pull ghcr.io/acme/app:1.0-3.9-debian" in text
+
+
+# --- pages of repositories ---
+
+SEVERAL = (
+    MANIFEST.replace(
+        "[ghcr.io/acme/app]",
+        """
+  - {repository: "docker.io/acme/{{ release }}", readme: true}
+  - "ghcr.io/acme/{{ release }}"
+  - {repository: quay.io/acme/one, readme: true, when: release == "one"}
+""",
+    )
+    + """\
+names: {python: ["{{ python }}", {name: "", for: "3.9"}], distro: ["{{ distro }}", {name: "", for: debian}]}
+deprecated:
+  - {tags: "*-alpine", because: too small}
+  - {tags: "two-*-alpine", because: far too small}
+  - {tags: "*-jessie", because: too old}
+releases:
+  one: {tags: ["{{ python }}-{{ distro }}"]}
+  two: {from: one, tags: ["two-{{ python }}-{{ distro }}"]}
+"""
+)
+
+
+def pages(root: Path) -> dict[str, str]:
+    """The pages of repositories, by their paths from the folder of the family."""
+    family = root / "generated" / "app"
+    return {file.relative_to(family).as_posix(): file.read_text() for file in sorted((family / "readme").rglob("*.md"))}
+
+
+def test_repositories_that_hold_different_images_have_pages_of_their_own(tmp_path: Path) -> None:
+    family = readme(tmp_path, SEVERAL)
+    made = pages(tmp_path)
+    one, two = made["readme/docker.io/acme/one.md"], made["readme/docker.io/acme/two.md"]
+
+    assert len(made) == 2
+    assert [headings(text)[0] for text in (family, one, two)] == ["app", "one", "two"]
+    assert re.findall("docker (?:pull|run) .*", one) == [
+        "docker pull docker.io/acme/one:latest",
+        "docker pull ghcr.io/acme/one:latest",
+        "docker pull quay.io/acme/one:latest",
+        "docker run --rm docker.io/acme/one:latest",
+    ]
+    assert re.findall("docker (?:pull|run) .*", two) == [
+        "docker pull docker.io/acme/two:two",
+        "docker pull ghcr.io/acme/two:two",
+        "docker run --rm docker.io/acme/two:two",
+    ]
+    assert [("There is no `latest`" in text) for text in (family, one, two)] == [False, False, True]
+    assert "(../../../one/debian/Dockerfile)" in one
+    assert "**one** in `docker.io/acme/one`, `ghcr.io/acme/one` and `quay.io/acme/one` for " in family
+    listed = json.loads(run(tmp_path, ["list", "tags", "--format", "json"]).stdout)
+    for text, repository in ((one, "quay.io/acme/one"), (two, "ghcr.io/acme/two")):
+        told = [tag for block in blocks(section(text, "Tags")) for line in block for tag in line.split(" = ")]
+        held = [row["tag"] for row in listed if repository in row["repositories"]]
+        assert sorted(tag.removesuffix(" (deprecated)") for tag in told) == sorted(held)
+
+
+def test_a_page_tells_of_tags_that_are_deprecated_in_its_repository(tmp_path: Path) -> None:
+    readme(tmp_path, SEVERAL)
+    made = pages(tmp_path)
+
+    assert items(section(made["readme/docker.io/acme/one.md"], "Deprecated")) == [
+        "*-alpine (2 tags still published): too small",
+        "*-jessie (no longer published): too old",
+    ]
+    assert items(section(made["readme/docker.io/acme/two.md"], "Deprecated"))[1] == (
+        "two-*-alpine (2 tags still published): far too small"
+    )
+
+
+@pytest.mark.parametrize(
+    ("registries", "pulled"),
+    [
+        ("[{repository: docker.io/acme/app, readme: true}, ghcr.io/acme/app]", {}),
+        ("['docker.io/acme/{{ release }}', 'ghcr.io/acme/app']", {}),
+        (
+            """
+  - {repository: acme/app, readme: true, when: release == 'one'}
+  - {repository: docker.io/acme/app, readme: true, when: release == 'two'}
+  - ghcr.io/acme/app
+""",
+            {},
+        ),
+        (
+            "[{repository: 'acme/{{ release }}', readme: true, when: release == 'one'}]",
+            {"docker.io/acme/one": ["acme/one"]},
+        ),
+        (
+            """
+  - {repository: "hub.test:8443/app", kind: harbor, readme: true}
+  - {repository: quay.io/acme/app, readme: true, when: release == 'one'}
+  - {repository: index.docker.io/acme/app, readme: true, when: release == 'one'}
+""",
+            {
+                "hub.test_8443/app": ["hub.test:8443/app"],
+                "quay.io/acme/app": ["quay.io/acme/app", "index.docker.io/acme/app"],
+            },
+        ),
+    ],
+)
+def test_only_what_shows_other_images_has_a_page(
+    registries: str, pulled: Mapping[str, Sequence[str]], tmp_path: Path
+) -> None:
+    readme(
+        tmp_path,
+        MANIFEST.replace("[ghcr.io/acme/app]", registries)
+        + "releases: {one: {tags: ['{{ python }}-{{ distro }}']}, two: {tags: ['two-{{ python }}-{{ distro }}']}}\n",
+    )
+
+    found = {name: re.findall("docker pull (.*):.*", text) for name, text in pages(tmp_path).items()}
+    assert found == {f"readme/{name}.md": repositories for name, repositories in pulled.items()}
+
+
+def test_pages_are_documentation(tmp_path: Path) -> None:
+    readme(tmp_path, SEVERAL)
+    page = tmp_path / "generated" / "app" / "readme" / "docker.io" / "acme" / "one.md"
+    page.unlink()
+
+    check_current(load_project(tmp_path), ["app_one_python3-9_debian"])  # nothing is built from it
+    assert run(tmp_path, ["generate", "--dockerfiles", "--bake"]).code == 0
+    assert not page.exists()
+    assert run(tmp_path, ["generate", "--docs", "--check"]).code == 1
+    assert run(tmp_path, ["generate", "--docs"]).code == 0
+    assert page.exists()
+    (tmp_path / "manifest" / "app.yml").write_text(SEVERAL.replace("readme: true", "readme: false"))
+    assert run(tmp_path, ["generate"]).code == 0
+    assert [*pages(tmp_path)] == []
 
 
 # --- how long it is ---
@@ -323,32 +503,64 @@ def test_a_family_of_any_size_fits_a_registry(shape: Shape, targets: int, tmp_pa
     write_project(tmp_path, shape, targets, 1)
     project = load_project(tmp_path)
     with project.evaluator.limits:
-        text = render_readme(project, project.graph.manifests[0]).decode()
+        text = render_readme(project, pages_of(project.graph, project.graph.manifests[0])[0]).decode()
 
     assert len(text.encode()) <= LIMIT
     published = [target for target in project.graph.targets.values() if target.publish]
+    listed = targets == 100 or (shape, targets) == ("wide", 1000)
     assert f"\n{sum(len(target.tags) for target in published)} tags" in text
-    assert (len(re.findall(r"`1\.2\.3-[^`<]+`", text)) >= targets / 2) == (targets == 100)
-    assert ("`bakegen list tags bench` lists every tag" in text) == (targets > 100)
-    if targets > 100:
-        *_, rows = tables(text)
-        assert {len(row) for row in rows} == {4}
+    assert (len(re.findall(r"^1\.2\.3-[^<\n]+$", text, re.MULTILINE)) >= targets / 2) == listed
+    assert ("`bakegen list tags bench` lists every tag" in text) == (not listed)
+    if not listed:
+        [_size, _left_out, *titles, _generated] = [
+            seen(node) for node in section(text, "Tags") if node.type == "paragraph"
+        ]
+        assert all(re.fullmatch(r"(\w+ for|For) linux/.+, \d+ tags? from .+:", title) for title in titles)
+        assert len(titles) == len(blocks(section(text, "Tags")))
+
+
+def test_as_much_is_told_as_fits(tmp_path: Path) -> None:
+    write_project(tmp_path, "wide", 1300, 1)
+    project = load_project(tmp_path)
+    [page] = pages_of(project.graph, project.graph.manifests[0])
+    with project.evaluator.limits:
+        text = render_readme(project, page).decode()
+
+    assert LIMIT * 0.9 < len(text.encode()) <= LIMIT
+    assert len(set(itertools.chain(*blocks(section(text, "Tags"))))) == len(page.targets) == 1300
+
+
+def test_a_family_of_many_repositories_fits_a_registry(tmp_path: Path) -> None:
+    write_project(tmp_path, "mixed", 1000, 1)
+    manifest = tmp_path / "manifest" / "bench.yml"
+    repository = '{repository: "docker.io/acme/{{ release }}-{{ track }}-{{ distro }}", readme: true}'
+    manifest.write_text(manifest.read_text().replace("docker.io/acme/bench\n", f"{repository}\n"))
+    project = load_project(tmp_path)
+    family, *own = pages_of(project.graph, project.graph.manifests[0])
+
+    assert len(own) == len({target.repositories[0] for target in family.targets if target.publish})
+    for page in (family, *own[:3]):
+        with project.evaluator.limits:
+            text = render_readme(project, page).decode()
+        assert len(text.encode()) <= LIMIT
+        assert f"\n{sum(len(target.tags) for target in page.targets)} tags" in text
 
 
 def test_every_tag_is_counted_however_they_are_summed_up(tmp_path: Path) -> None:
     write_project(tmp_path, "mixed", 100, 10)
     project = load_project(tmp_path)
-    [manifest] = project.graph.manifests
+    [page] = pages_of(project.graph, project.graph.manifests[0])
     published = [target for target in project.graph.targets.values() if target.publish]
 
-    for detail, told in zip(DETAILS, readme_of(project.graph, manifest, project.evaluator), strict=True):
-        if len(told.rows) == detail.most:
+    for detail, told in zip(DETAILS, readme_of(project.graph, page, project.evaluator), strict=True):
+        if len(told.lists) == detail.most:
             continue
-        lines = [line for found in told.lists for line in found.lines]
-        number = sum(len(re.findall("`[^`]+`", line)) for line in lines)
-        number += sum(int(re.findall(r"(\d+) tags?$", row.tags)[-1]) for row in told.rows)
+        if detail.line == "target":
+            number = sum(len(re.split(r"\s=\s", line)) for found in told.lists for line in found.lines)
+        else:
+            number = sum(int(re.findall(r", (\d+) tags?\b", found.title)[-1]) for found in told.lists)
         assert number == sum(len(target.tags) for target in published)
-        assert bool(told.left_out) == bool(told.rows)
+        assert bool(told.left_out) == (detail.line != "target")
 
 
 def test_a_manifest_of_long_texts_fits(tmp_path: Path) -> None:
@@ -360,7 +572,7 @@ def test_a_manifest_of_long_texts_fits(tmp_path: Path) -> None:
 
     assert len(text.encode()) <= LIMIT
     assert "\n1200 tags: " in text
-    assert "tables have only the first 60 rows" in text
+    assert "only the first 60 of anything are listed" in text
 
 
 @pytest.fixture(scope="module")
@@ -378,10 +590,10 @@ def test_no_text_of_a_manifest_breaks_the_readme(project: Project, whole: str, r
         releases=(replace(app.releases[0], description=f"x{release}"),),
         deprecated=(Deprecation(("latest",), why, ""),),
     )
-    told = next(readme_of(project.graph, manifest, project.evaluator))
+    [page] = pages_of(project.graph, manifest)
+    told = next(readme_of(project.graph, page, project.evaluator))
     text = project.evaluator.templates.get_template("README.md.j2").render(readme=told)
 
     assert headings(text) == ["app", "Releases", "How tags are made", "Tags", "Deprecated"]
-    releases, deprecated = tables(text)
-    assert releases[1] == ["runtime", plain(f"x{release}"), "<VERSION>-<python>-<distro>"]
-    assert deprecated[1] == ["latest", "no longer made", plain(why), ""]
+    assert items(section(text, "Releases")) == [f"runtime: {plain(f'x{release}')}"]
+    assert items(section(text, "Deprecated")) == [f"latest (no longer published): {plain(why)}".rstrip()]

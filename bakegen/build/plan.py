@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from bakegen.bake.model import BAKE_FILE
 from bakegen.bake.platform_images import with_platform_images
 from bakegen.errors import BakegenError, Problem, fail
 from bakegen.expressions.bake_environment import PLATFORMS, platforms_in
-from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Group, Target
 from bakegen.output.compare import compare
 from bakegen.project import Project
-from bakegen.render.files import readme_path, render, render_bake_file
+from bakegen.render.files import render, render_bake_file
+from bakegen.render.parts import own_part
 
 _SHOWN = 3  # names in a message
 
@@ -111,8 +112,7 @@ def check_current(project: Project, names: Iterable[str]) -> None:
     used = {graph.targets[name].dockerfile for name in names}
     sharing = {target.name for path in used for target in graph.by_dockerfile[path]}
     files = render(replace(project, graph=graph.part(sharing))).files
-    own = set(map(readme_path, graph.by_image))
-    built_from = {path: file for path, file in files.items() if path.startswith(f"{OUTPUT}/") and path not in own}
+    built_from = {path: file for path, file in files.items() if path != BAKE_FILE and own_part(path) != "docs"}
     stale = compare(project.root, built_from, built_from.__contains__).differing
     if stale:
         more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""

@@ -24,7 +24,9 @@ from bakegen.project import Project
 from bakegen.registries.credentials import Credentials
 from bakegen.registries.destinations import Repository, find_repositories, pick_hosts
 from bakegen.registries.env_file import Environment
-from bakegen.render.files import readme_path, render_readme
+from bakegen.render.files import render_readme
+from bakegen.render.pages import Page, pages_of
+from bakegen.spec.references import with_host
 from bakegen.spec.registry_kinds import KINDS
 
 _SHORT = {"dockerhub": 100}  # provider -> characters of the short description that it takes besides
@@ -62,7 +64,7 @@ def find_pages(project: Project, images: Sequence[str], registry: str) -> list[R
     found = [one for one in declared if one.host in hosts and pages[one.image, one.name] is one]
     if registry and not any(repository.readme for repository in found):
         raise BakegenError([_unwanted(found[0])])
-    pushed = {_target(repository) for repository in found if repository.readme}
+    pushed = dict.fromkeys(with_host(repository.name) for repository in found if repository.readme)
     clashes = [problem for target in pushed for problem in _clashes(everything, target)]
     if clashes:
         raise BakegenError(clashes)
@@ -78,17 +80,23 @@ def state_of(repository: Repository) -> str:
 
 def plan_pushes(project: Project, pages: Iterable[Repository], environment: Environment) -> list[ReadmePush]:
     """Return the calls that push READMEs; raises `BakegenError` if one is not what the manifests make of it now."""
-    wanted = [repository for repository in pages if repository.readme]
-    _check_current(project, dict.fromkeys(repository.image for repository in wanted))
+    readmes = {
+        (manifest.image, name): page  # the last of a family's READMEs that tells of a repository is its own
+        for manifest in project.graph.manifests
+        for page in pages_of(project.graph, manifest)
+        for name in page.repositories
+    }
+    wanted = [(one, readmes[one.image, with_host(one.name)]) for one in pages if one.readme]
+    _check_current(project, {page.path: page for _, page in wanted}.values())
     config = ("--config", str(config_folder().absolute() / "config.json")) if "DOCKER_CONFIG" in os.environ else ()
     pushes = []
-    for repository in wanted:
-        provider, file = repository.kind.readme, project.root / readme_path(repository.image)
-        short = _short(project.graph.manifest(repository.image).description, provider)
+    for repository, page in wanted:
+        provider, file = repository.kind.readme, project.root / page.path
+        short = _short(page.manifest.description, provider)
         options = ("--provider", provider, "--file", str(file), *(("--short", short) if short else ()), *config)
-        command = ("docker", "pushrm", *options, _target(repository))
+        command = ("docker", "pushrm", *options, with_host(repository.name))
         variables = dict(_variables(repository, environment))
-        pushes.append(ReadmePush(repository, command, variables, _refusal(repository, file)))
+        pushes.append(ReadmePush(repository, command, variables, _refusal(repository, page, file)))
     return pushes
 
 
@@ -125,16 +133,9 @@ def require_pushrm() -> None:
         )
 
 
-def _target(repository: Repository) -> str:
-    """Return a repository as the plugin takes it: HOST/NAMESPACE/NAME."""
-    if repository.host == "docker.io":
-        return f"docker.io/{repository.name.removeprefix('index.').removeprefix('docker.io/')}"
-    return repository.name
-
-
 def _clashes(repositories: Iterable[Repository], target: str) -> Iterator[Problem]:
     """Yield a problem for each further image with its README on a page: the last to be pushed would be shown."""
-    first, *others = [one for one in repositories if one.readme and _target(one) == target]
+    first, *others = [one for one in repositories if one.readme and with_host(one.name) == target]
     for one in others:
         if one.image != first.image:
             place = first.source.place(first.path).value
@@ -145,11 +146,9 @@ def _clashes(repositories: Iterable[Repository], target: str) -> Iterator[Proble
             )
 
 
-def _check_current(project: Project, images: Iterable[str]) -> None:
+def _check_current(project: Project, pages: Iterable[Page]) -> None:
     with project.evaluator.limits:
-        made = {
-            readme_path(image): OutputFile(render_readme(project, project.graph.manifest(image))) for image in images
-        }
+        made = {page.path: OutputFile(render_readme(project, page)) for page in pages}
     stale = compare(project.root, made, made.__contains__).differing
     if stale:
         raise fail("stale-output", f"not up to date: {', '.join(stale)}", hint="run `bakegen generate --docs`")
@@ -224,15 +223,15 @@ def _unquoted(text: str) -> str:
         return text.strip('"')
 
 
-def _refusal(repository: Repository, file: Path) -> Problem | None:
+def _refusal(repository: Repository, page: Page, file: Path) -> Problem | None:
     """Return why a README cannot get to its page, as far as that can be told before."""
     kind, size = repository.kind, file.stat().st_size
-    if not _TARGET.fullmatch(_target(repository)):
-        message = f"docker-pushrm only supports HOST/NAMESPACE/NAME without a port, not {_target(repository)}"
+    if not _TARGET.fullmatch(name := with_host(repository.name)):
+        message = f"docker-pushrm only supports HOST/NAMESPACE/NAME without a port, not {name}"
         return repository.problem("readme-refused", message, hint="remove `readme: true` here")
     if kind.readme_limit and size > kind.readme_limit:
         limit = f"{kind.title} limits READMEs to {kind.readme_limit:,} bytes"
-        message = f"{limit}, but {readme_path(repository.image)} has {size:,}"
+        message = f"{limit}, but {page.path} has {size:,}"
         hint = "shorten templates/README.md.j2, or the descriptions in the manifest"
         return repository.problem("readme-refused", message, hint=hint)
     return None

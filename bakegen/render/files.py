@@ -24,7 +24,9 @@ from bakegen.manifest.model import FileRule, Manifest
 from bakegen.output.files import OutputFile, path_problems
 from bakegen.project import Project, read_dockerfile
 from bakegen.render.check_parents import check_dockerfile
+from bakegen.render.pages import Page, pages_of
 from bakegen.render.parents import parents_as_written
+from bakegen.render.parts import own_part
 from bakegen.render.readme import LIMIT, readme_of
 from bakegen.render.template import at_template, render_template
 from bakegen.source.inputs import MEBIBYTE, MOST_GENERATED, InputError, is_folder, read_input
@@ -92,18 +94,12 @@ def render_bake_file(project: Project) -> bytes:
     return renderer.made[BAKE_FILE].file.content
 
 
-def readme_path(image: str) -> str:
-    """Return where the README of a family lies, from the root."""
-    return f"{OUTPUT}/{image}/README.md"
-
-
-def render_readme(project: Project, manifest: Manifest) -> bytes:
-    """Return the README of a family: of those that the template makes, the first that registries take, or the last."""
+def render_readme(project: Project, page: Page) -> bytes:
+    """Return the README of a page: of those that the template makes, the first that registries take, or the last."""
     content = b""
-    for readme in readme_of(project.graph, manifest, project.evaluator):
-        scope = Scope(project.evaluator, manifest.source, {}, {}).add({"readme": readme})
-        path = readme_path(manifest.image)
-        content = render_template(project, README_TEMPLATE, scope, manifest, ("image",), path).encode()
+    for readme in readme_of(project.graph, page, project.evaluator):
+        scope = Scope(project.evaluator, page.manifest.source, {}, {}).add({"readme": readme})
+        content = render_template(project, README_TEMPLATE, scope, page.manifest, ("image",), page.path).encode()
         if len(content) <= LIMIT:
             break
     return content
@@ -116,7 +112,6 @@ class _Made:
     file: OutputFile
     manifest: Manifest
     path: KeyPath
-    own: bool = False  # made for every family, whatever its manifest says
 
 
 class _Renderer:
@@ -131,14 +126,14 @@ class _Renderer:
 
     def image(self, manifest: Manifest) -> None:
         names = FamilyNames(manifest, self.project.evaluator)
-        folder = f"{OUTPUT}/{manifest.image}"
         version = manifest.variables.get("VERSION")
         if version:
             file = OutputFile(f"{version.default}\n".encode())
-            self.made[f"{folder}/versions"] = _Made(file, manifest, version.path, own=True)
-        with self.problems.collecting():
-            file = OutputFile(render_readme(self.project, manifest))
-            self.made[readme_path(manifest.image)] = _Made(file, manifest, ("image",), own=True)
+            self.made[f"{OUTPUT}/{manifest.image}/versions"] = _Made(file, manifest, version.path)
+        for page in pages_of(self.graph, manifest):
+            with self.problems.collecting():
+                file = OutputFile(render_readme(self.project, page))
+                self.made[page.path] = _Made(file, manifest, ("image",))
         for path in dict.fromkeys(target.dockerfile for target in self.graph.by_image[manifest.image]):
             with self.problems.collecting():
                 targets = self.graph.by_dockerfile[path]
@@ -175,17 +170,17 @@ class _Renderer:
         if self.size + len(file.content) > MOST_GENERATED:
             raise self.too_large(path, manifest, origin)
         self.size += len(file.content)
-        own = path in (f"{OUTPUT}/{manifest.image}/{name}" for name in METADATA)  # made on request
-        first = self.made.setdefault(path, _Made(file, manifest, origin, own=own))
-        if first.file == file and not first.own:
+        first = self.made.setdefault(path, _Made(file, manifest, origin))
+        own = own_part(path)
+        if first.file == file and not own:
             return
         place = first.manifest.source.place(first.path).value
         message, hint = (
             f'"{path}" is already generated with different content at {place}',
             "use another path for one of them",
         )
-        if first.own:
-            message, hint = f'"{path}" is a file that bakegen generates for every family', "choose another path"
+        if own:
+            message, hint = f'"{path}" is reserved for a file that bakegen generates', "choose another path"
         elif (first.manifest, first.path) == (manifest, origin):
             message = f'"{path}" would be written twice with different content'
             hint = "make the path unique per target, or use a separate folder for each Dockerfile"

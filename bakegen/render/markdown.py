@@ -20,11 +20,20 @@ def paragraph(text: str, most: int = 0) -> str:
 
 def prose(text: str, most: int = 0) -> str:
     """Return text as it can stand in the middle of a line, cut after `most` characters (0: whole)."""
-    words = " ".join(text.split())
-    if most and len(words) > most:
-        words = f"{words[: most - 1].rstrip()}…"
-    parts = _CODE.split(words)
+    parts = _CODE.split(cut(text, most))
     return "".join(code(part) if index % 2 else _SPECIAL.sub(r"\\\g<0>", part) for index, part in enumerate(parts))
+
+
+def cut(text: str, most: int) -> str:
+    """Return text in one line, cut after `most` characters (0: whole), and between words if there are several.
+
+    >>> cut("one two three", 10), cut("one-two-three", 10)
+    ('one two…', 'one-two-t…')
+    """
+    words = " ".join(text.split())
+    if not most or len(words) <= most:
+        return words
+    return f"{words[:most].rpartition(' ')[0] or words[: most - 1]}…"
 
 
 def code(text: str) -> str:
@@ -39,8 +48,3 @@ def code(text: str) -> str:
 def link(text: str, base: str, path: str) -> str:
     """Return a link to a path below `base`, which is a URL or a relative path; its text is shown as it is."""
     return f"[{prose(text)}]({base}{quote(path)})"
-
-
-def cell(markdown: str) -> str:
-    """Return Markdown as it can stand in a cell of a table, where `|` divides even code."""
-    return markdown.replace("|", "\\|")

@@ -10,13 +10,14 @@ from typing import Literal, get_args
 
 from bakegen.bake.model import BAKE_FILE
 from bakegen.graph.expand import OUTPUT
+from bakegen.render.pages import PAGES, README
 
 Part = Literal["dockerfiles", "docs", "bake"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
-# What lies right in the folder of a family; all else there is a Dockerfile or a side file.
-_PARTS: dict[str, Part] = {
-    "README.md": "docs",
+# What bakegen itself writes right in the folder of a family; all else there is a Dockerfile or a side file.
+_OWN: dict[str, Part] = {
+    README: "docs",
     "versions": "bake",
     "images.json": "bake",
     "dockerfiles.json": "dockerfiles",
@@ -35,7 +36,12 @@ class Extent:
         """Return whether the run answers for a path."""
         if path == BAKE_FILE:
             return "bake" in self.parts
-        image, _, name = path.removeprefix(f"{OUTPUT}/").partition("/")
-        if self.images and image not in self.images:
+        if self.images and path.removeprefix(f"{OUTPUT}/").partition("/")[0] not in self.images:
             return False
-        return path in self.also or _PARTS.get(name, "dockerfiles") in self.parts
+        return path in self.also or (own_part(path) or "dockerfiles") in self.parts
+
+
+def own_part(path: str) -> Part | None:
+    """Return the part of a path where bakegen itself writes, in the folder of any family; None for all others."""
+    name = path.removeprefix(f"{OUTPUT}/").partition("/")[2]
+    return "docs" if name.startswith(PAGES) and name.endswith(".md") else _OWN.get(name)

@@ -1,15 +1,17 @@
-"""What the README of an image family tells, as Markdown in pieces that templates/README.md.j2 puts together.
+"""What a README tells, as Markdown in pieces that templates/README.md.j2 puts together.
 
-In: the graph. Out: a `Readme`. Registries limit the length of a README, so there are several, each shorter than the
-one before: what is left out first is tags one by one, then their Dockerfiles, then rows.
+In: the graph and a `Page`. Out: a `Readme`. Registries limit the length of a README, so there are several, each shorter
+than the one before: what is left out first is tags one by one, then their Dockerfiles, then lists.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from posixpath import dirname
 from typing import Literal, TypeVar
 
 from bakegen.console import count
@@ -19,24 +21,27 @@ from bakegen.expressions.versions import newest_first
 from bakegen.graph.expand import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
-from bakegen.manifest.model import Deprecation, Manifest
-from bakegen.render.markdown import cell, code, link, paragraph, prose
+from bakegen.manifest.model import Deprecation
+from bakegen.render.markdown import code, cut, link, paragraph, prose
+from bakegen.render.pages import Page
 from bakegen.render.tag_patterns import TagPatterns, picture
 from bakegen.source.paths import path_from
+from bakegen.spec.references import with_host
 from bakegen.spec.registry_kinds import KINDS
 
 LIMIT = min(kind.readme_limit for kind in KINDS if kind.readme_limit)  # bytes that every registry takes
 _VALUES = 12  # values of a part that are listed
 _NOTE = 300  # characters of a note
+_WIDTH = 88  # characters of code that Docker Hub shows side by side
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadmeDetail:
-    """How much is told: what has a row of its own, rows of each table, characters of each text (0: all)."""
+    """How much is told: what has a line of its own, items of each list, characters of each text (0: all)."""
 
-    row: Literal["target", "Dockerfile", "release and platforms", "release"]
+    line: Literal["target", "Dockerfile", "release and platforms", "release"]
     links: bool = False  # to each Dockerfile
     most: int = 0
     text: int = 0
@@ -56,34 +61,27 @@ DETAILS = (
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseRow:
+class PublishedRelease:
     """A release of which something is published."""
 
     name: str
     description: str
-    tags: str
-
-
-@dataclass(frozen=True, slots=True)
-class TagRow:
-    """Tags of one release that have something in common."""
-
-    release: str
-    tags: str
-    platforms: str
-    dockerfile: str
 
 
 @dataclass(frozen=True, slots=True)
 class TagList:
-    """Targets that are built from one Dockerfile for the same platforms: a line for each, its aliases beside its tag."""
+    """Targets of one release that have something in common.
+
+    `title` is Markdown. In code stands a line for each target, with its aliases beside its tag; or for each of their
+    patterns, and for what stands for their parts.
+    """
 
     title: str
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class DeprecatedRow:
+class DeprecatedTags:
     """Tags that nobody should use any more."""
 
     tags: str
@@ -94,56 +92,74 @@ class DeprecatedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readme:
-    """All that a README tells. Every text is Markdown, but for `image`, `pulls` and `pictures`, which stand in code or are safe."""
+    """All that a README tells. Every text is Markdown, but for what stands in code or is safe."""
 
-    image: str
+    title: str
     description: str
     pulls: tuple[str, ...]
     run: str
     has_latest: bool
-    releases: tuple[ReleaseRow, ...]
+    releases: tuple[PublishedRelease, ...]
+    patterns: tuple[str, ...]
     pictures: tuple[str, ...]
     size: str
     lists: tuple[TagList, ...]
-    rows: tuple[TagRow, ...]
     left_out: str
-    deprecated: tuple[DeprecatedRow, ...]
+    deprecated: tuple[DeprecatedTags, ...]
     source: str
     issues: str
     licenses: str
     manifest: str
 
 
-def readme_of(graph: Graph, manifest: Manifest, evaluator: Evaluator) -> Iterator[Readme]:
-    """Yield what the README of a family may tell, from all to little."""
-    facts = _Family(graph, manifest, evaluator)
+def readme_of(graph: Graph, page: Page, evaluator: Evaluator) -> Iterator[Readme]:
+    """Yield what a README may tell, from all to little."""
+    facts = _Facts(graph, page, evaluator)
     for detail in DETAILS:
         if facts.least(detail) < LIMIT or detail == DETAILS[-1]:
             yield facts.readme(detail)
 
 
-class _Family:
-    """What is known of a family before it is decided how much to tell."""
+class _Facts:
+    """What is known of the targets of a page before it is decided how much to tell."""
 
-    def __init__(self, graph: Graph, manifest: Manifest, evaluator: Evaluator) -> None:
-        self.manifest = manifest
-        self.targets = [target for target in graph.by_image[manifest.image] if target.publish]
+    def __init__(self, graph: Graph, page: Page, evaluator: Evaluator) -> None:
+        self.page = page
+        self.manifest = manifest = page.manifest
+        self.targets = page.targets
         self.tags = {target.name: [tag.with_defaults() for tag in target.tags] for target in self.targets}
+        names = {target.name: [text.with_defaults() for text in target.repositories] for target in self.targets}
+        own = set(page.repositories)
         self.repositories = {
-            target.name: [name.with_defaults() for name in target.repositories] for target in self.targets
+            target: tuple(name for name in found if with_host(name) in own) for target, found in names.items()
         }
         # What nothing else is built from is what people pull.
         self.ends = [target for target in self.targets if not graph.edges.out_degree(target.name)] or self.targets
-        patterns = [pattern for entry in manifest.deprecated for pattern in entry.tags]
-        self.deprecated = {
-            tag for tags in self.tags.values() for tag in tags if any(fnmatchcase(tag, pattern) for pattern in patterns)
+        self.platform_tags = {
+            target.name: {name: [tag.with_defaults() for tag in tags] for name, tags in target.platform_tags.items()}
+            for target in self.targets
         }
+        self.single = [tag for found in self.platform_tags.values() for tags in found.values() for tag in tags]
+        made = [*self.single, *(tag for tags in self.tags.values() for tag in tags)]
+        family = [target for target in graph.by_image[manifest.image] if target.publish]
+        elsewhere = [
+            tag.with_defaults()
+            for target in family
+            for tags in (target.tags, *target.platform_tags.values())
+            for tag in tags
+        ]
+        matching = {entry: _matching(entry, made) for entry in manifest.deprecated}
+        self.deprecated = {tag for tags in matching.values() for tag in tags}
+        self.deprecations = [
+            (entry, len(tags)) for entry, tags in matching.items() if tags or not _matching(entry, elsewhere)
+        ]
         self.ranks = {
             (axis.name, value): rank
             for axis in manifest.axes
             for names in [[value.name for value in axis.values]]
             for rank, value in enumerate(newest_first(names) or names)
         }
+        self.releases = list(dict.fromkeys(target.release for target in self.targets))
         self.tagging = TagPatterns(manifest, evaluator)
         self.texts = self.tagging.texts(self.targets)
 
@@ -151,21 +167,25 @@ class _Family:
         manifest = self.manifest
         tags = {tag for found in self.tags.values() for tag in found}
         groups = self.groups(detail)
-        releases = self.releases(detail)
+        described = [release for release in manifest.releases if release.name in self.releases and release.description]
+        patterns = self.patterns(detail)
         pulls = self.pulls()
         return Readme(
-            image=manifest.image,
+            title=self.page.title,
             description=paragraph(manifest.description, detail.text * 10) or "A family of container images.",
             pulls=_first([f"docker pull {reference}" for reference in pulls], detail),
             run=f"docker run --rm {pulls[0]}" if pulls else "",
             has_latest="latest" in tags,
-            releases=_first(releases, detail),
+            releases=tuple(
+                PublishedRelease(prose(release.name), prose(release.description, detail.text))
+                for release in _first(described, detail)
+            ),
+            patterns=_first(patterns, detail) if len(patterns) > 1 else (),  # one is in its picture
             pictures=_first(self.pictures(), detail) if detail.pictures else (),
             size=self.size(),
-            lists=tuple(self.tag_list(group, detail) for group in groups) if detail.row == "target" else (),
-            rows=() if detail.row == "target" else _first([self.row(group, detail) for group in groups], detail),
-            left_out=self.left_out(detail, max(len(groups), len(releases))),
-            deprecated=_first([self.deprecation(entry, detail) for entry in manifest.deprecated], detail),
+            lists=tuple(self.tag_list(group, detail) for group in _first(groups, detail)),
+            left_out=self.left_out(detail, max(len(groups), len(patterns))),
+            deprecated=_first([self.deprecation(*found, detail) for found in self.deprecations], detail),
             source=f"<{manifest.source_url}>" if manifest.source_url else "",
             issues=f"<{manifest.issues_url}>" if manifest.issues_url else "",
             licenses=prose(manifest.licenses or self.labelled("org.opencontainers.image.licenses")),
@@ -173,11 +193,10 @@ class _Family:
         )
 
     def least(self, detail: ReadmeDetail) -> int:
-        """Return a number of bytes that the table of tags has at least: what cannot fit need not be written to be seen."""
-        if detail.row == "target":
-            return sum(len(tag) + len("`` ") for tags in self.tags.values() for tag in tags)
-        rows = len(self.groups(detail))
-        return len("| | | | |") * (min(rows, detail.most) if detail.most else rows)
+        """Return a number of bytes that the lists of tags have at least: what cannot fit need not be written to be seen."""
+        if detail.line == "target":
+            return sum(len(tag) + len("\n") for tags in self.tags.values() for tag in tags)
+        return len("For , 1 tag from []():\n\n```text\n\n```\n\n") * len(_first(self.groups(detail), detail))
 
     def pulls(self) -> list[str]:
         """Return a reference in each repository: `latest` if there is one, or the newest of what people pull."""
@@ -200,26 +219,23 @@ class _Family:
         found = {target.labels[label].with_defaults() if label in target.labels else "" for target in self.targets}
         return found.pop() if len(found) == 1 else ""
 
-    def releases(self, detail: ReadmeDetail) -> list[ReleaseRow]:
+    def patterns(self, detail: ReadmeDetail) -> list[str]:
+        """Return a line for each pattern of tags; if there are several releases, each begins with its name."""
         by_release = _grouped((target.release, target) for target in self.targets)
-        described = [release for release in self.manifest.releases if release.name in by_release]
-        if len(described) == 1 and not described[0].description:
-            return []
-        rows = []
-        for release in described:
-            texts = self.tagging.texts(by_release[release.name])
-            patterns = [
-                pattern.text(texts, kept=self.tagging.variables) for pattern in self.tagging.patterns(release.name)
-            ]
-            shown = " ".join(code(_cut(pattern)) for pattern in _first(patterns, detail))
-            rows.append(ReleaseRow(prose(release.name), cell(prose(release.description, detail.text)), cell(shown)))
-        return rows
+        width = max(map(len, self.releases)) + len("  ") if len(self.releases) > 1 else 0
+        lines = []
+        for name in self.releases:
+            texts = self.tagging.texts(by_release[name])
+            shown = dict.fromkeys(p.text(texts, kept=self.tagging.variables) for p in self.tagging.patterns(name))
+            for index, pattern in enumerate(_first([*shown], detail)):
+                lines.append(f"{name if width and not index else '':{width}}{cut(pattern, _NOTE)}")
+        return lines
 
     def pictures(self) -> list[str]:
         """Return pictures of as few patterns as show every part."""
         notes = {name: self.note(name, texts) for name, texts in self.texts.items()}
         left = {name for name, texts in self.texts.items() if len(texts) > 1 or name in self.tagging.variables}
-        patterns = [pattern for release in self.manifest.releases for pattern in self.tagging.patterns(release.name)]
+        patterns = [pattern for release in self.releases for pattern in self.tagging.patterns(release)]
         found = []
         while left:
             best = max(patterns, key=lambda pattern: len(left.intersection(part.name for part in pattern.parts)))
@@ -232,10 +248,11 @@ class _Family:
     def note(self, name: str, texts: Sequence[str]) -> str:
         if name in self.tagging.variables:
             variable = self.manifest.variables[name]
-            return _cut(f"{variable.default} ({variable.description})" if variable.description else variable.default)
+            about = f" ({variable.description})" if variable.description else ""
+            return cut(f"{variable.default}{about}", _NOTE)
         shown = [text for text in texts if text not in {"", EMPTY_NAME}]
         left = ", or left out" if len(shown) < len(texts) else ""
-        return _cut(_some(shown)) + left
+        return cut(_some(shown), _NOTE) + left
 
     def size(self) -> str:
         """Return how many tags there are, and for which platforms, as a sentence."""
@@ -245,104 +262,106 @@ class _Family:
                 tags[platform] += len(self.tags[target.name])
         total = sum(map(len, self.tags.values()))
         built = {platform: number for platform, number in tags.items() if number}
+        single = f", and {count(len(self.single), 'more tag')} of single platforms" if self.single else ""
         if set(built.values()) == {total}:
-            return f"{count(total, 'tag')}{', each' if total > 1 else ''} for {_and(list(built))}."
-        return f"{count(total, 'tag')}: {_and([f'{number} for {platform}' for platform, number in built.items()])}."
+            told = f"{', each' if total > 1 else ''} for {_and(list(built))}"
+        else:
+            told = f": {_and([f'{number} for {platform}' for platform, number in built.items()])}"
+        return f"{count(total, 'tag')}{told}{single}."
 
     def groups(self, detail: ReadmeDetail) -> list[list[Target]]:
-        """Return the targets that have a row in common."""
+        """Return the targets that have a list in common."""
 
         def key(target: Target) -> tuple[object, ...]:
-            match detail.row:
-                case "target" | "Dockerfile":
-                    return target.release, target.platforms, target.dockerfile
-                case "release and platforms":
-                    return target.release, target.platforms
-                case "release":
-                    return (target.release,)
+            place = target.release, self.repositories[target.name]
+            if detail.links or detail.line == "Dockerfile":
+                return *place, target.platforms, target.dockerfile
+            return place if detail.line == "release" else (*place, target.platforms)
 
         return list(_grouped((key(target), target) for target in self.targets).values())
 
     def tag_list(self, targets: Sequence[Target], detail: ReadmeDetail) -> TagList:
-        first = targets[0]
-        several = len({target.release for target in self.targets}) > 1
-        title = f"**{prose(first.release)}** for" if several else "For"
-        title = f"{title} {_and(list(first.platforms))}"
-        if detail.links:
-            dockerfile = self.link(first.dockerfile, path_from(f"{OUTPUT}/{self.manifest.image}", first.dockerfile))
-            title = f"{title}, from {dockerfile}"
-        lines = []
-        for target in targets:
-            tag, *aliases = self.each(self.tags[target.name])
-            lines.append(f"{tag} = {' = '.join(aliases)}" if aliases else tag)
-        return TagList(f"{title}:", tuple(lines))
-
-    def row(self, targets: Sequence[Target], detail: ReadmeDetail) -> TagRow:
-        names = [tag for target in targets for tag in self.tags[target.name]]
-        dockerfiles = list(dict.fromkeys(target.dockerfile for target in targets))
-        folder = f"{OUTPUT}/{self.manifest.image}"
+        tags = [tag for target in targets for tag in self.tags[target.name]]
         has = {platform for target in targets for platform in target.platforms}
-        if len(dockerfiles) == 1:
-            dockerfile = self.link(dockerfiles[0], path_from(folder, dockerfiles[0]))
+        platforms = _and([platform for platform in self.manifest.platforms if platform in has])
+        words = [f"**{prose(targets[0].release)}**"] if len(self.releases) > 1 else []
+        if len(set(self.repositories.values())) > 1:
+            words.append(f"in {_and([code(name) for name in self.repositories[targets[0].name]])}")
+        title = " ".join([*words, f"for {platforms}"])
+        if detail.line == "target":
+            lines = [line for target in targets for line in self.lines(target.name)]
+            title += f", from {self.dockerfiles(targets)}" if detail.links else ""
         else:
-            dockerfile = f"{len(dockerfiles)} in {self.link(folder, folder)}"
-        return TagRow(
-            release=prose(targets[0].release),
-            tags=cell(self.summed_up(targets, names, detail)),
-            platforms=", ".join(platform for platform in self.manifest.platforms if platform in has),
-            dockerfile=cell(dockerfile),
-        )
+            lines = self.summed_up(targets, tags, detail)
+            deprecated = sum(tag in self.deprecated for tag in tags)
+            title += f", {count(len(tags), 'tag')}" + (f" ({deprecated} of them deprecated)" if deprecated else "")
+            title += f" from {self.dockerfiles(targets)}"
+        wrapped = textwrap.TextWrapper(_WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        return TagList(f"{title[0].upper()}{title[1:]}:", tuple(map(wrapped.fill, lines)))
 
-    def each(self, tags: Iterable[str]) -> list[str]:
-        return [f"{code(tag)} (deprecated)" if tag in self.deprecated else code(tag) for tag in tags]
+    def dockerfiles(self, targets: Sequence[Target]) -> str:
+        """Return links to the Dockerfiles of targets, or to their folder."""
+        folder = f"{OUTPUT}/{self.manifest.image}"
+        paths = list(dict.fromkeys(target.dockerfile for target in targets))
+        if len(paths) == 1:
+            return self.link(paths[0], path_from(folder, paths[0]))
+        return f"{len(paths)} Dockerfiles in {self.link(folder)}"
 
-    def summed_up(self, targets: Sequence[Target], tags: Sequence[str], detail: ReadmeDetail) -> str:
-        """Return tags as patterns with what stands for their parts, and how many there are."""
+    def lines(self, target: str) -> list[str]:
+        """Return a line for the names of a target, and one for those of each platform by itself."""
+        of_platforms = self.platform_tags[target].items()
+        return [
+            self.line(self.tags[target]),
+            *(f"  {self.line(tags)} ({platform} only)" for platform, tags in of_platforms if tags),
+        ]
+
+    def line(self, tags: Iterable[str]) -> str:
+        """Return names of one image, with a mark at what is deprecated."""
+        return " = ".join(f"{tag} (deprecated)" if tag in self.deprecated else tag for tag in tags)
+
+    def summed_up(self, targets: Sequence[Target], tags: Sequence[str], detail: ReadmeDetail) -> list[str]:
+        """Return tags as patterns, with what stands for their parts."""
         if len(tags) == 1:
-            return self.each(tags)[0]
+            return [self.line(tags)]
         texts = self.tagging.texts(targets)
-        patterns = _first([pattern.text(texts) for pattern in self.tagging.patterns(targets[0].release)], detail)
+        patterns = [pattern.text(texts) for pattern in self.tagging.patterns(targets[0].release)]
+        shown = [cut(pattern, _NOTE) for pattern in dict.fromkeys(patterns)] or [f"{tags[0]} … {tags[-1]}"]
         parts = [
-            f"{prose(name)}: {prose(_cut(_some([text for text in found if text not in {'', EMPTY_NAME}])))}"
+            f"{name}: {cut(_some([text for text in found if text not in {'', EMPTY_NAME}]), _NOTE)}"
             for name, found in texts.items()
             if 1 < len(found) < len(self.texts[name])  # those that are all are in the picture
         ]
-        shown = (
-            " ".join(code(_cut(pattern)) for pattern in dict.fromkeys(patterns))
-            or f"{code(tags[0])} … {code(tags[-1])}"
-        )
-        deprecated = sum(tag in self.deprecated for tag in tags)
-        number = count(len(tags), "tag") + (f", {deprecated} of them deprecated" if deprecated else "")
-        return "; ".join([shown, *_first(parts, detail), number])
+        return [*_first(shown, detail), *_first(parts, detail)]
 
-    def left_out(self, detail: ReadmeDetail, rows: int) -> str:
+    def left_out(self, detail: ReadmeDetail, items: int) -> str:
         """Return what is not told, and where it is, as a sentence."""
-        if detail.row == "target":
+        if detail.line == "target":
             return ""
-        few = f", and tables have only the first {detail.most} rows" if 0 < detail.most < rows else ""
+        few = f", and only the first {detail.most} of anything are listed" if 0 < detail.most < items else ""
         place = f", in {self.link('the repository', '')}" if self.manifest.source_url else ""
         command = code(f"bakegen list tags {self.manifest.image}")
         return (
-            f"Each row combines the tags of a {detail.row}{few}, because registries show at most {LIMIT:,} bytes. "
+            f"The tags of a {detail.line} are combined{few}, because registries show at most {LIMIT:,} bytes. "
             f"{command} lists every tag{place}, and so does the registry."
         )
 
-    def deprecation(self, entry: Deprecation, detail: ReadmeDetail) -> DeprecatedRow:
-        made = sum(
-            any(fnmatchcase(tag, pattern) for pattern in entry.tags) for tags in self.tags.values() for tag in tags
-        )
-        return DeprecatedRow(
+    def deprecation(self, entry: Deprecation, made: int, detail: ReadmeDetail) -> DeprecatedTags:
+        return DeprecatedTags(
             tags=" ".join(map(code, _first(entry.tags, detail))),
             state=f"{count(made, 'tag')} still published" if made else "no longer published",
-            because=cell(prose(entry.because, detail.text)),
-            use=cell(prose(entry.use, detail.text)),
+            because=prose(entry.because, detail.text),
+            use=prose(entry.use, detail.text),
         )
 
     def link(self, path: str, text: str = "") -> str:
         """Return a link to a path of the project."""
         if self.manifest.source_url:
             return link(text or path, f"{self.manifest.source_url}/", path)
-        return link(text or path, "", path_from(f"{OUTPUT}/{self.manifest.image}", path))
+        return link(text or path, "", path_from(dirname(self.page.path), path))
+
+
+def _matching(entry: Deprecation, tags: Iterable[str]) -> list[str]:
+    return [tag for tag in tags if any(fnmatchcase(tag, pattern) for pattern in entry.tags)]
 
 
 def _grouped(pairs: Iterable[tuple[object, Target]]) -> dict[object, list[Target]]:
@@ -365,8 +384,3 @@ def _some(texts: Sequence[str]) -> str:
     if len(texts) <= _VALUES:
         return ", ".join(texts)
     return f"{', '.join(texts[: _VALUES - 2])}, … {texts[-1]} ({len(texts)} in all)"
-
-
-def _cut(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _NOTE else f"{words[:_NOTE]}…"

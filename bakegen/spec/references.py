@@ -48,6 +48,17 @@ def registry_host(repository: str) -> str:
     return "docker.io" if first == "index.docker.io" else first
 
 
+def with_host(repository: str) -> str:
+    """Return a repository with its host in front.
+
+    >>> with_host("acme/app"), with_host("index.docker.io/acme/app"), with_host("ghcr.io/acme/app")
+    ('docker.io/acme/app', 'docker.io/acme/app', 'ghcr.io/acme/app')
+    """
+    if registry_host(repository) != "docker.io":
+        return repository
+    return f"docker.io/{repository.removeprefix('index.').removeprefix('docker.io/')}"
+
+
 def familiar(reference: str) -> str:
     """Return the short form by which BuildKit looks named contexts up: without docker.io, library and :latest."""
     for prefix in ("docker.io/", "index.docker.io/"):
