@@ -67,7 +67,7 @@ def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions)
     wanted = [target for target in selected if target.name in platforms]
     if wish.push or wish.load:
         what = "push" if wish.push else "load"
-        hint = f"leave --{what} out to build without it, or name what is built from it"
+        hint = f"leave out --{what}, or choose what is built from it"
         wanted = published(wanted, what, hint)
     if wish.load:
         _check_loadable(wanted, platforms)
@@ -118,8 +118,8 @@ def check_current(project: Project, names: Iterable[str]) -> None:
         more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
         raise fail(
             "stale-output",
-            f"what is to be built is not what the manifests make: {', '.join(stale[:_SHOWN])}{more}",
-            hint="write it: bakegen generate",
+            f"not up to date: {', '.join(stale[:_SHOWN])}{more}",
+            hint="run `bakegen generate`",
         )
 
 
@@ -130,8 +130,8 @@ def narrowed(targets: Sequence[Target], asked: str) -> dict[str, tuple[str, ...]
         known = dict.fromkeys(platform for target in targets for platform in target.platforms)
         raise fail(
             "empty-selection",
-            f"nothing of what is selected is for {asked}",
-            hint=f"it is for {', '.join(known)}",
+            f"no selected target is built for {asked}",
+            hint=f"available: {', '.join(known)}",
         )
     return {name: platforms for name, platforms in left.items() if platforms}
 
@@ -145,7 +145,7 @@ def published(targets: Sequence[Target], what: str, hint: str) -> list[Target]:
         verb = "is" if len(names) == 1 else "are"
         raise fail(
             "not-published",
-            f"there is nothing to {what}: {', '.join(names[:_SHOWN])}{more} {verb} not published",
+            f"nothing to {what}: {', '.join(names[:_SHOWN])}{more} {verb} not published",
             hint=hint,
         )
     return found
@@ -159,8 +159,8 @@ def _check_loadable(targets: Sequence[Target], platforms: Mapping[str, tuple[str
             [
                 Problem(
                     code="several-platforms",
-                    message=f"--load takes one platform, and {first.name} is for {', '.join(platforms[first.name])}",
-                    hint=f"choose one, --platform {platforms[first.name][0]}, or send them all to a registry with --push",
+                    message=f"--load supports one platform, but {first.name} is built for {', '.join(platforms[first.name])}",
+                    hint=f"use --platform {platforms[first.name][0]}, or push all of them to a registry with --push",
                 )
             ]
         )

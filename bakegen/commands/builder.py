@@ -12,10 +12,8 @@ from bakegen.console import print_json, print_lines, say
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Manage the builders that manifests declare.")
 
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Declared builders. All of them by default.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Run nothing; print the commands.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Declared builders. Defaults to all.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands; do not run them.")]
 
 
 @app.command("create", cls=Command)
@@ -49,14 +47,14 @@ def create(context: typer.Context, names: Names = None, dry_run: DryRun = False)
                 say(_shown(words))
                 complaint = run_buildx(buildx, words)
                 if complaint:
-                    raise mismatch(f'buildx does not make the builder "{name}": {complaint}', "")
+                    raise mismatch(f'buildx cannot create the builder "{name}": {complaint}', "")
 
 
 @app.command("show", cls=Command)
 def show(
     context: typer.Context,
     names: Names = None,
-    form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
+    form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
     """Show declared builders, and how the existing ones differ."""
     from bakegen.build.builders import BuilderComparison, compare_builder, pick_builders
@@ -128,7 +126,7 @@ def remove(context: typer.Context, names: Names = None, dry_run: DryRun = False)
             say(_shown(words))
             complaint = run_buildx(require_buildx(told_buildx(version)), words)
             if complaint:
-                raise mismatch(f'buildx does not remove the builder "{builder.name}": {complaint}', "")
+                raise mismatch(f'buildx cannot remove the builder "{builder.name}": {complaint}', "")
 
 
 def _shown(words: tuple[str, ...]) -> str:

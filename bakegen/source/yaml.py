@@ -119,7 +119,9 @@ def parse_source(raw: bytes, name: str) -> Source:
     lines = tuple(text.splitlines())
     node = _compose(text, name, lines)
     if node is None:
-        raise fail("empty-file", "is empty", position=Position(name), hint="a manifest starts with `image: NAME`")
+        raise fail(
+            "empty-file", "this file is empty", position=Position(name), hint="a manifest starts with `image: NAME`"
+        )
     reader = _Reader(name, lines)
     collecting = gc.isenabled()
     gc.disable()  # nodes make no cycles; collecting while hundreds of thousands are made doubles the time
@@ -151,7 +153,7 @@ def _loader() -> Any:
     loader = getattr(yaml, "CSafeLoader", None)
     if loader is None:
         warnings.warn(
-            "PyYAML was built without libyaml: reading manifests takes ten times longer "
+            "PyYAML was built without libyaml: reading manifests takes ten times as long "
             "(install libyaml's development files and reinstall PyYAML)",
             RuntimeWarning,
             stacklevel=2,
@@ -176,7 +178,7 @@ def _compose(text: str, name: str, lines: tuple[str, ...]) -> yaml.Node | None:
             "a second YAML document starts here",
             position=position,
             source=lines[mark.line] if mark.line < len(lines) else "",
-            hint="one manifest is one file: remove the `---` line or move what follows into a file of its own",
+            hint="remove the `---` line, or move what follows to another file",
         )
     return documents[0] if documents else None
 
@@ -205,9 +207,9 @@ def _refuse_depth(text: str, name: str, loader: Any) -> None:
                 mark: Any = event.start_mark
                 raise fail(
                     "yaml-syntax",
-                    f"is nested more than {MAX_DEPTH} levels deep",
+                    f"nested more than {MAX_DEPTH} levels deep",
                     position=Position(name, mark.line + 1, mark.column + 1),
-                    hint="an opening bracket is repeated, or never closed",
+                    hint="remove repeated brackets, or close them",
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
@@ -223,7 +225,7 @@ def _first_two(text: str) -> Iterator[yaml.Node]:
 def _character_problem(error: yaml.YAMLError, text: str, name: str, lines: tuple[str, ...]) -> Problem:
     offset = getattr(error, "position", None)
     if not isinstance(offset, int) or offset < 0:
-        return Problem(code="yaml-syntax", message=f"not valid YAML: {error}", position=Position(name))
+        return Problem(code="yaml-syntax", message=f"invalid YAML: {error}", position=Position(name))
     before = text.encode()[:offset].decode(errors="ignore")  # libyaml counts bytes
     line = before.count("\n")
     return Problem(
@@ -238,10 +240,10 @@ def _character_problem(error: yaml.YAMLError, text: str, name: str, lines: tuple
 def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: tuple[str, ...]) -> Problem:
     mistake = explain_yaml(error, lines)
     if mistake is None:
-        return Problem(code="yaml-syntax", message=f"not valid YAML: {error}", position=Position(name))
+        return Problem(code="yaml-syntax", message=f"invalid YAML: {error}", position=Position(name))
     return Problem(
         code="yaml-syntax",
-        message=f"not valid YAML: {mistake.message}",
+        message=f"invalid YAML: {mistake.message}",
         position=Position(name, mistake.line + 1, mistake.column + 1),
         source=lines[mistake.line] if mistake.line < len(lines) else "",
         length=mistake.length,
@@ -265,10 +267,10 @@ class _Reader:
         if self.nodes > MAX_NODES:
             raise fail(
                 "too-large",
-                f"its aliases unfold to more than {MAX_NODES:,} values",
+                f"its aliases expand to more than {MAX_NODES:,} values",
                 position=self._position(node),
                 source=self._line(node),
-                hint="an alias (*name) repeats all that its anchor holds; put shared values into a data file",
+                hint="an alias (*name) repeats everything in its anchor; move shared values to a data file",
             )
         position = self._position(node)
         length = self._length(node)
@@ -279,7 +281,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in self.open:
-            self._report(node, "alias-loop", "this anchor contains an alias of itself", "repeat the values instead")
+            self._report(node, "alias-loop", "this anchor contains an alias to itself", "write the values out instead")
             return None
         self.open.add(id(node))
         try:
@@ -308,18 +310,18 @@ class _Reader:
                 self._report(
                     key_node,
                     "duplicate-key",
-                    f'key "{key}" is written twice; the first is on line {line}',
-                    "keep one of them: YAML would silently take the last",
+                    f'duplicate key "{key}"; the first is on line {line}',
+                    "keep one of them: YAML would silently use the last",
                 )
                 continue
             first[key] = key_node
             content[key] = self.read(value_node, (*path, key), key_node)
         for arrow, extra in merged:
             if not isinstance(extra, yaml.MappingNode):
-                self._report(arrow, "yaml-syntax", "`<<` merges mappings, and this is none", "name an anchored mapping")
+                self._report(arrow, "yaml-syntax", "`<<` can only merge mappings", "use an alias of a mapping")
                 break
             if id(extra) in self.open:
-                self._report(extra, "alias-loop", "this mapping merges itself", "repeat the values instead")
+                self._report(extra, "alias-loop", "this mapping merges itself", "write the values out instead")
             else:
                 self._merge(extra, path, content)
         return content
@@ -343,26 +345,25 @@ class _Reader:
 
     def _key(self, node: yaml.Node) -> str | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._report(
-                node,
-                "yaml-syntax",
-                "a key must be a word",
-                "a `{{ … }}` or `[…]` at the start of a value must be quoted",
-            )
+            start = "{{" if isinstance(node, yaml.MappingNode) else "["
+            message, hint = f"a value that begins with {start} must be quoted", "quote the whole value"
+            if self._line(node).lstrip().startswith("?"):
+                message, hint = "a key must be a single word", "write `key: value`"
+            self._report(node, "yaml-syntax", message, hint)
             return None
         key = normalized(str(node.value))
         if not node.style and node.tag != "tag:yaml.org,2002:merge" and (_AMBIGUOUS.match(key) or not key):
             if key:
-                self._report(node, "ambiguous-scalar", f"key {_reading(key)}", f'write it in quotes: "{key}"')
+                self._report(node, "ambiguous-scalar", _reading(key, "the key "), f'write it in quotes: "{key}"')
             else:
-                self._report(node, "ambiguous-scalar", "there is no key before the colon", 'write it, or ""')
+                self._report(node, "ambiguous-scalar", "a key is missing before the colon", 'write a key, or ""')
         self._check_control(node, "a key", _CONTROL.search(key))
         return key
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = str(node.value)
         if node.tag.startswith("!") or "python/" in node.tag:
-            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not used here", "remove it")
+            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not supported", "remove it")
             return text
         if node.style:  # quoted or a block: text as it stands
             self._check_control(node, "a value", _CONTROL_IN_TEXT.search(text))
@@ -376,17 +377,17 @@ class _Reader:
         if is_integer or _AMBIGUOUS.match(text):
             self._report(node, "ambiguous-scalar", _reading(text), _quoting(text))
         elif text[0] in _CURLY or text[-1] in _CURLY:
-            message = f"curly quotes do not quote: they are part of the text {text}"
+            message = f"YAML does not treat curly quotes as quotes: {text}"
             self._report(node, "ambiguous-scalar", message, f'write "{text.strip(_CURLY)}"')
         return normalized(text)
 
     def _check_tag(self, node: yaml.Node, kind: str) -> None:
         if node.tag != f"tag:yaml.org,2002:{kind}":
-            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not used here", "remove it")
+            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not supported", "remove it")
 
     def _check_control(self, node: yaml.Node, what: str, found: re.Match[str] | None) -> None:
         if found:
-            message = f"{what} holds the control character U+{ord(found[0]):04X}"
+            message = f"{what} contains the control character U+{ord(found[0]):04X}"
             self._report(node, "control-character", message, "remove it")
 
     def _report(self, node: yaml.Node, code: Code, message: str, hint: str) -> None:
@@ -435,17 +436,17 @@ def _shown_tag(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
 
-def _reading(text: str) -> str:
+def _reading(text: str, what: str = "") -> str:
     """Say what YAML makes of an unquoted scalar."""
     if len(text) > LONGEST_NUMBER:  # the time to read a number grows with the square of its length
-        return f"{text[:20]}… is a number or a date to YAML, and {len(text):,} characters are too long for one"
+        return f"{what}{text[:20]}… looks like a number or a date, and is too long for that ({len(text):,} characters)"
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
         value = text
     if isinstance(value, str):
-        return f"{text} is text for some readers of YAML, and none for others"
-    return f"{text} is not text in YAML but {_spell(value)}"
+        return f"{what}{text} is text for some YAML parsers, and a number for others"
+    return f"YAML reads {what}{text} as {_spell(value)}, not as text"
 
 
 def _quoting(text: str) -> str:
@@ -453,13 +454,13 @@ def _quoting(text: str) -> str:
         return "write it in quotes"
     meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
     if meant in {"true", "false", "null"}:
-        return f'write {meant}, or "{text}" if it is text'
+        return f'write {meant}, or quote it if it is text: "{text}"'
     return f'write it in quotes: "{text}"'
 
 
 def _spell(value: Any) -> str:
     if isinstance(value, bool):
-        return "the truth value " + ("true" if value else "false")
+        return "the boolean " + ("true" if value else "false")
     if value is None:
         return "nothing (null)"
     if isinstance(value, int | float):

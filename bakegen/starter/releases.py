@@ -54,24 +54,24 @@ class _Parser:
         while True:
             token = self._name("a release")
             if not _RELEASE.match(token.text):
-                raise self._mistake(
-                    token, "a release is made of lower-case letters and digits, joined by `.`, `_` or `-`"
-                )
+                raise self._mistake(token, "use lower-case letters and digits, separated by `.`, `_` or `-`")
             if any(token.text == release.name for release in found):
-                raise self._mistake(token, "this release is named twice")
+                raise self._mistake(token, "this release is listed twice")
             if token.text == BASE and found:
-                raise self._mistake(token, f"`{BASE}` is what the others are built on: name it first, or not at all")
+                raise self._mistake(token, f"the other releases are built on `{BASE}`: list it first, or leave it out")
             needs = self._needs() if self._next().text == "(" else ()
             if token.text == BASE and needs:
-                raise self._mistake(token, f"`{BASE}` is what the others are built on: it cannot depend on anything")
+                raise self._mistake(token, f"the other releases are built on `{BASE}`: it cannot depend on a property")
             found.append(Release(token.text, needs))
             end = self.tokens.pop(0)
             if not end.text:
                 break
             if end.text != ",":
-                raise self._mistake(end, "a comma is missing before this" if end.text != ")" else "this closes nothing")
+                raise self._mistake(
+                    end, "a comma is missing before this" if end.text != ")" else "unmatched closing parenthesis"
+                )
         if [release.name for release in found] == [BASE]:
-            raise self._mistake(_Token(BASE, self.text.index(BASE)), "name a release that is built on this one")
+            raise self._mistake(_Token(BASE, self.text.index(BASE)), "add a release that is built on this one")
         return tuple(found)
 
     def _needs(self) -> tuple[str, ...]:
@@ -80,20 +80,20 @@ class _Parser:
         while True:
             token = self._name("a property")
             if not _PROPERTY.match(token.text):
-                raise self._mistake(token, "a property is a letter, followed by letters, digits and `_`")
+                raise self._mistake(token, "a property is a letter followed by letters, digits or `_`")
             if token.text in TAKEN:
-                raise self._mistake(token, "this property means something else already")
+                raise self._mistake(token, "this property name is reserved")
             if token.text in found:
-                raise self._mistake(token, "this property is named twice")
+                raise self._mistake(token, "this property is listed twice")
             found.append(token.text)
             end = self.tokens.pop(0)
             if end.text == ")":
                 return tuple(found)
             if not end.text:
-                raise self._mistake(opening, "this is never closed")
+                raise self._mistake(opening, "unclosed parenthesis")
             if end.text != ",":
                 raise self._mistake(
-                    end, "a comma is missing before this" if end.text != "(" else "parentheses do not nest"
+                    end, "a comma is missing before this" if end.text != "(" else "parentheses cannot be nested"
                 )
 
     def _name(self, what: str) -> _Token:

@@ -66,14 +66,14 @@ def _examine_image(docker: DockerSession, cases: Sequence[CheckCase]) -> Sequenc
         try:
             return _examine_checks(docker, cases)
         except DockerError as error:
-            return [f"cannot be tested as the engine has it: {error}"] * len(cases)
+            return [f"the image in the engine cannot be tested: {error}"] * len(cases)
     if platform not in image.platforms:
-        return [f"is for {', '.join(image.platforms) or 'no platform'} only"] * len(cases)
+        return [f"is only built for {', '.join(image.platforms) or 'no platform'}"] * len(cases)
     try:
         with docker.pulled(image.name(platform), platform):
             return _examine_checks(docker, cases)
     except DockerError as error:
-        return [f"cannot be tested as its registry has it: {error}"] * len(cases)
+        return [f"the image in the registry cannot be tested: {error}"] * len(cases)
 
 
 def _examine_checks(docker: DockerSession, cases: Sequence[CheckCase]) -> list[list[Evidence] | str]:
