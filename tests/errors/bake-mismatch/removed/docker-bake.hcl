@@ -6,7 +6,7 @@ variable "BAKEGEN_PLATFORMS" { default = "" } # only these of the declared platf
 # Repositories as they are declared, or under BAKEGEN_REGISTRY by their last part.
 function "under_registry" {
   params = [repositories]
-  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex("[^/]*$", name)}"]
+  result = [for name in repositories : BAKEGEN_REGISTRY == "" ? name : "${BAKEGEN_REGISTRY}/${regex_replace(name, "^(([^/]*[.:A-Z][^/]*|localhost)/)?([^/]*/)?", "")}"]
 }
 
 # Every name in every repository.
