@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import signal
 import sys
 import warnings
@@ -57,9 +58,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Families of container images: one manifest in; Dockerfiles and one docker-bake.hcl out.",
+    help="Generate Dockerfiles and a docker-bake.hcl for a family of container images.",
     epilog="Selectors pick targets: runtime, python=3.9, distro=debian*, platform=linux/ppc64le, python!=3.7. "
-    "Words about one thing add up, words about different things narrow.",
+    "Selectors with the same key: any may match. Different keys: all must match.",
 )
 app.command("init", cls=Command)(init.init)
 app.command("generate", cls=Command)(generate.generate)
@@ -77,6 +78,9 @@ app.command("schema", cls=Command)(schema.schema)
 app.add_typer(builder.app, name="builder")
 
 
+_UsageError: Any = typer.BadParameter.__base__  # older releases of typer import it from click, newer bring their own
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"bakegen {__version__}")
@@ -89,7 +93,7 @@ def options(
     directory: Annotated[
         Path,
         typer.Option(
-            "-C", "--directory", metavar="DIR", help="Work as if started in DIR.", exists=True, file_okay=False
+            "-C", "--directory", metavar="DIR", help="Run as if started in DIR.", exists=True, file_okay=False
         ),
     ] = Path(),
     version: Annotated[  # noqa: ARG001 - typer calls it by its callback
@@ -109,10 +113,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         gc.disable()  # would take a quarter of the time
         atexit.register(gc.freeze)  # or the interpreter looks once more before it ends
     try:
-        app(argv, prog_name="bakegen")
+        code = app(argv, prog_name="bakegen", standalone_mode=False)
     except BakegenError as error:
         show_problems(error.problems)
         sys.exit(1)
+    except _UsageError as error:
+        text = io.StringIO()
+        error.show(text)
+        warn(text.getvalue().rstrip("\n"))  # it repeats words of the command line, whatever they contain
+        sys.exit(2)
     except Exception:  # noqa: BLE001 - whatever arrives here is our mistake, and the user must be told so
         import platform
         import traceback
@@ -122,4 +131,4 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             f"this is a bug in bakegen {__version__} (Python {platform.python_version()}); please report it with the lines above"
         )
         sys.exit(3)
-    sys.exit(0)
+    sys.exit(code or 0)

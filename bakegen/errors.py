@@ -1,4 +1,4 @@
-"""Problems: what is wrong in the user's input, where, and how to mend it.
+"""Problems: what is wrong in the user's input, where, and how to fix it.
 
 In: facts about a mistake. Out: `Problem`s, the exceptions that carry them, and their text for a terminal.
 """
@@ -155,6 +155,11 @@ class Problem:
     hint: str = ""
 
     @property
+    def remedy(self) -> str:
+        """How to fix it: what is known of this mistake, else what helps with all of its code."""
+        return self.hint or _REMEDIES.get(self.code, "")
+
+    @property
     def sort_key(self) -> tuple[str, int, int, str, str]:
         """Order by place, then code, so that output never depends on the order of discovery."""
         where = self.position or Position("")
@@ -175,7 +180,7 @@ class BakegenError(Exception):
 
 
 class MisuseError(Exception):
-    """The words of a command line make no sense."""
+    """The command line makes no sense."""
 
 
 class Collector:
@@ -225,7 +230,7 @@ def fail(
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return 'did you mean "x"?' for the nearest known word, or the short list of them all."""
+    """Return 'did you mean "x"?' for the nearest known word, or a short list of them all."""
     names = sorted(set(known))
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
@@ -233,7 +238,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if not names:
         return ""
     shown = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
-    return f"known here: {shown}"
+    return f"available: {shown}"
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
@@ -287,14 +292,22 @@ def line_at(text: str, number: int) -> str:
 
 _REMEDIES: dict[Code, str] = {  # where nothing more particular can be said
     "absent-target": "remove what excludes it, or choose another target: `bakegen list`",
+    "builder-mismatch": "`docker buildx inspect` shows the state of a builder",
+    "cannot-write": "check the free space and the permissions",
+    "dockerfile-syntax": "see https://docs.docker.com/reference/dockerfile/",
     "duplicate-item": "remove one of them",
-    "template-failed": "docs/manifest.md says what expressions can do",
+    "empty-selection": "`bakegen list` lists all targets",
+    "template-failed": "docs/manifest.md describes what expressions can do",
+    "template-missing": "create one under templates/, or use another template",
+    "template-refused": "the template calls fail() here: change the value, or the template",
+    "template-syntax": "see https://jinja.palletsprojects.com/en/stable/templates/",
     "too-expensive": "docs/manifest.md lists the limits of expressions",
-    "undefined-name": "docs/templates.md lists the names that there are",
-    "unknown-tag": "`bakegen list tags` shows every tag",
-    "unreadable-file": "make it a plain file that can be read",
-    "unsafe-expression": "docs/manifest.md says what expressions can read",
-    "unsafe-path": "write a relative path that stays inside, with `/` and without `..`; links must not lead out",
+    "undefined-name": "docs/templates.md lists the available names",
+    "unknown-tag": "`bakegen list tags` lists all tags",
+    "unreadable-file": "replace it with a readable regular file",
+    "unsafe-expression": "docs/manifest.md lists what expressions can read",
+    "unsafe-path": "use a relative path inside the project, with `/` and without `..`",
+    "yaml-syntax": "check quotes, brackets and indentation",
 }
 
 
@@ -309,8 +322,8 @@ def format_problem(problem: Problem) -> str:
         lines += [f"{gutter} |", f"{number} | {shown}"]
         if problem.position.column:
             lines.append(f"{gutter} | {mark}")
-    if hint := problem.hint or _REMEDIES.get(problem.code, ""):
-        lines.append(f"  = help: {_shortened(printable(hint))}")
+    if problem.remedy:
+        lines.append(f"  = help: {_shortened(printable(problem.remedy))}")
     return "\n".join(lines)
 
 

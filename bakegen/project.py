@@ -5,6 +5,7 @@ In: a folder. Out: a `Project` with the graph of everything its manifests declar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
-from bakegen.errors import BakegenError, Position, Problem, fail
+from bakegen.errors import BakegenError, Position, Problem, fail, line_at
 from bakegen.expressions.sandbox import Evaluator
 from bakegen.graph.expand import MAX_TARGETS, Expansion, expand
 from bakegen.graph.graph import Graph
@@ -23,6 +24,8 @@ from bakegen.source.inputs import InputError, files_below, list_input, read_inpu
 from bakegen.source.paths import MANIFESTS, TEMPLATES, path_mistake
 from bakegen.source.resources import BAKE_TEMPLATE, resource
 from bakegen.source.yaml import Source, decoded, load_source
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # templates may have tabs, and lines that end with CR
 
 
 class TemplateLoader(BaseLoader):
@@ -51,8 +54,10 @@ class TemplateLoader(BaseLoader):
                     continue
                 raise error.at(Position(shown)) from error
             self.shown[template] = shown
-            self.texts[shown] = decoded(content, shown)
-            return self.texts[shown], shown, lambda: True
+            self.texts[shown] = text = decoded(content, shown)
+            if found := _CONTROL.search(text):
+                raise _control_character(text, found, shown)
+            return text, shown, lambda: True
         raise TemplateNotFound(template)
 
     def list_templates(self) -> list[str]:
@@ -136,18 +141,25 @@ def read_dockerfile(root: Path, path: str) -> tuple[bytes, bool] | None:
         raise error.at(Position(path)) from error
 
 
+def _control_character(text: str, found: re.Match[str], template: str) -> BakegenError:
+    line = text.count("\n", 0, found.start()) + 1
+    position = Position(template, line, found.start() - text.rfind("\n", 0, found.start()))
+    message = f"a template contains the control character U+{ord(found[0]):04X}"
+    return fail("control-character", message, position=position, source=line_at(text, line), hint="remove it")
+
+
 def _too_many(manifest: Manifest) -> BakegenError:
     return manifest.source.failure(
         "too-many-targets",
         f"with this manifest, the project has more than {MAX_TARGETS:,} targets",
         ("image",),
-        hint="bake would need minutes to read as many: split the project, or let releases span fewer axes",
+        hint="split the project, or use fewer axes per release: bake needs minutes for so many targets",
     )
 
 
 def _no_manifests(folder: Path) -> BakegenError:
     return fail(
-        "no-manifests", f"there is no manifest in {folder}", hint=f"`bakegen init IMAGE` writes {MANIFESTS}/IMAGE.yml"
+        "no-manifests", f"no manifests found in {folder}", hint=f"`bakegen init IMAGE` creates {MANIFESTS}/IMAGE.yml"
     )
 
 

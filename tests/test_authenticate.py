@@ -196,9 +196,7 @@ def test_no_engine_is_needed_where_there_is_tls(
         untrusted = without_rights(root, "authenticate")
         assert untrusted.returncode == 1
         assert "certificate signed by unknown authority [unreachable-registry]" in untrusted.stderr
-        assert f"help: trust it: put the certificate of its authority into /etc/docker/certs.d/{secure.host}" in (
-            untrusted.stderr
-        )
+        assert f"help: to trust it, copy its CA certificate to /etc/docker/certs.d/{secure.host}" in (untrusted.stderr)
 
         monkeypatch.setenv("SSL_CERT_FILE", str(folder / "cert.pem"))
         assert "[no-login]" in without_rights(root, "authenticate", "--check").stderr

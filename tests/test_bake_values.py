@@ -152,7 +152,7 @@ UNUSABLE = [
     ("attest", "type=provenence", 'did you mean "provenance"?'),
     ("attest", "type=provenance,mode=maxi", 'did you mean "max"?'),
     ("cache-from", "type=regitsry,ref=acme/cache", 'did you mean "registry"?'),
-    ("cache-from", "type=inline", "write type=registry,ref= and the name of the image"),
+    ("cache-from", "type=inline", "use type=registry,ref=IMAGE"),
     ("cache-from", "type=registry", "add ref=…"),
     ("cache-from", "type=local,dest=x", "add src=…"),
     ("cache-to", "type=inlin", 'did you mean "inline"?'),

@@ -93,7 +93,7 @@ def test_a_key_goes_before_what_else_could_be_called_so() -> None:
     [
         ("--pyton 3.9", 'No such option: --pyton (did you mean "--python"?)'),
         ("--pus", 'No such option: --pus (did you mean "--push"?)'),
-        ("-x", "No such option: -x (known here: "),
+        ("-x", "No such option: -x (available: "),
         ("-python 3.9", "No such option: -python ("),
         ("--python", "Option --python needs a value"),
         ("--python --distro debian11", "Option --python needs a value"),
@@ -205,7 +205,7 @@ def test_without_a_selection_it_says_what_there_is(project: Path, words: Sequenc
     assert outcome.code == 2
     assert outcome.stdout == ""
     assert outcome.stderr.endswith(
-        "Error: say what to build, or --all for everything:\n"
+        "Error: select what to build, or use --all for everything:\n"
         "  images:   app\n  releases: base, runtime, cudnn\n  groups:   slim\n"
     )
 
@@ -213,15 +213,15 @@ def test_without_a_selection_it_says_what_there_is(project: Path, words: Sequenc
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--all", "--push", "--load"], 2, "--push and --load exclude each other"),
+        (["--all", "--push", "--load"], 2, "--push and --load cannot be combined"),
         (["runtime", "--pythn", "3.9"], 2, 'No such option: --pythn (did you mean "--python"?)'),
-        (["--python-version", "4"], 1, 'no python is called "4"'),
-        (["runtime", "--platform", "linux/s390x"], 1, "nothing of what is selected is for linux/s390x"),
-        (["alpine", "--platform", "linux/arm64"], 1, "it is for linux/amd64"),
+        (["--python-version", "4"], 1, 'unknown python "4"'),
+        (["runtime", "--platform", "linux/s390x"], 1, "no selected target is built for linux/s390x"),
+        (["alpine", "--platform", "linux/arm64"], 1, "available: linux/amd64"),
         (["base", "--load"], 1, "nothing to load"),
-        (["runtime", "--load"], 1, "choose one, --platform linux/amd64"),
-        (["runtime", "--metadata-file", "missing/made.json"], 1, "there is no folder for it [cannot-write]"),
-        (["runtime", "--metadata-file", "manifest"], 1, "manifest: it is there already, and no file [cannot-write]"),
+        (["runtime", "--load"], 1, "use --platform linux/amd64"),
+        (["runtime", "--metadata-file", "missing/made.json"], 1, "its folder does not exist [cannot-write]"),
+        (["runtime", "--metadata-file", "manifest"], 1, "manifest: it exists and is not a file [cannot-write]"),
         (["runtime", "--metadata-file", "x" * 300], 1, "File name too long [cannot-write]"),
     ],
 )
@@ -250,7 +250,7 @@ def test_one_platform_can_be_loaded(project: Path, monkeypatch: pytest.MonkeyPat
         ('ERROR: no builder "x" found', 'no builder "x" found', "buildx ls"),
         ("ERROR: something else", "something else", "buildx inspect"),
         ("unknown flag: --x\n\nUsage:  docker", "unknown flag: --x", "buildx inspect"),
-        ("", "it says nothing", "buildx inspect"),
+        ("", "no error message", "buildx inspect"),
     ],
 )  # fmt: skip
 def test_what_docker_complains_of_is_told_with_a_way_out(said: str, message: str, hint: str) -> None:

@@ -441,7 +441,7 @@ def test_a_node_that_does_not_answer_is_told_and_what_that_broke_is_mended(root:
     outcome = run(root, ["builder", "create"])
 
     assert outcome.code == 1
-    assert re.search(r'buildx does not make the builder "farm": .*refused.* \[builder-mismatch\]', outcome.stderr)
+    assert re.search(r'buildx cannot create the builder "farm": .*refused.* \[builder-mismatch\]', outcome.stderr)
     assert run(root, ["build", "runtime"]).code == 1
     set_builders(root, {"farm": {"driver": "docker-container", "max-parallelism": 3, "nodes": [{}]}})
     create(root)
@@ -541,7 +541,7 @@ def test_two_nodes_build_one_image_together(client: str, root: Path, engines: tu
         refused = bakegen(root, "build", "runtime", "--push")
         assert refused.returncode == 1
         assert (
-            f'there is no builder "farm", which manifest/app.yml:{len(MANIFEST.splitlines()) + 1}:12 declares'
+            f'the builder "farm", declared at manifest/app.yml:{len(MANIFEST.splitlines()) + 1}:12, does not exist'
             in refused.stderr
         )
         create(root)
@@ -640,7 +640,7 @@ def test_a_remote_buildkit_that_is_silent_is_told_at_once(root: Path) -> None:
 
     assert done.returncode == 1
     where = "farm0 at tcp://127.0.0.1:1, farm1 at unix:///nowhere/buildkit.sock"
-    assert f"docker cannot build here: no answer from {where} [no-docker]" in done.stderr
+    assert f"docker cannot build here: no response from {where} [no-docker]" in done.stderr
     assert "waiting for connection" not in done.stderr  # bake would, for twenty seconds, and not say for whom
 
 
@@ -699,7 +699,7 @@ def test_a_node_that_dies_while_it_builds_is_named(
     assert seconds < 10, "buildx would wait twenty seconds for it"
     rows = {line.split()[0]: line.split()[1] for line in problems.splitlines()[-2:]}
     if client == "newest":
-        assert f"farm1 at {at} does not answer: what it has built is unknown" in problems
+        assert f"farm1 at {at} does not respond; what it has built is unknown" in problems
         assert rows == {f"{image}_runtime": "unknown", f"{image}_other": "pushed"}
     else:
         assert rows == {f"{image}_runtime": "unknown", f"{image}_other": "unknown"}
@@ -720,7 +720,7 @@ def test_a_node_that_is_not_needed_may_be_down(root: Path, registry: str, tmp_pa
         assert seconds < 10, "buildx would wait twenty seconds for it"
         assert tags_in(registry, image_of(root)) == {"1.0", "latest"}
         refused = bakegen(root, "build", "runtime", "--push")
-        assert "no answer from farm1 at unix:///nowhere/buildkit.sock [no-docker]" in refused.stderr
+        assert "no response from farm1 at unix:///nowhere/buildkit.sock [no-docker]" in refused.stderr
 
 
 @engine
@@ -753,7 +753,7 @@ def test_what_buildx_does_not_keep_so_is_told(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "instances").mkdir()
     (tmp_path / "instances" / "farm").write_text(kept)
 
-    with pytest.raises(BakegenError, match="is not what buildx keeps of a builder"):
+    with pytest.raises(BakegenError, match="this is not a valid buildx builder"):
         read_instance("farm")
 
 
@@ -777,4 +777,4 @@ def test_showing_needs_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "farm: it does not exist\n[exit 0]\n"
     )
     assert run(tmp_path, ["builder", "create"]).code == 1
-    assert "there is no docker here" in run(tmp_path, ["builder", "create"]).stderr
+    assert "docker not found on PATH" in run(tmp_path, ["builder", "create"]).stderr

@@ -187,14 +187,14 @@ RUN = "  $ docker run --rm --network=none --platform=linux/ppc64le acme/app:1 ap
         ({}, CommandOutput(2, ("oh\nno\n",)), ["expected exit code 0, got 2", "it printed:", "  oh", "  no"]),
         ({"exit": 2}, CommandOutput(2, ("",)), []),
         ({"exit": 2}, CommandOutput(0, ("",)), ["expected exit code 2, got 0", "it printed nothing"]),
-        ({}, CommandOutput(None, ("a",)), ["it was still running after 5 seconds, and was stopped", "it printed:", "  a"]),
+        ({}, CommandOutput(None, ("a",)), ["timed out after 5 seconds", "it printed:", "  a"]),
         ({"output": "3.9."}, CommandOutput(0, ("Python 3.9.1",)), []),
-        ({"output": "3.9."}, CommandOutput(0, ("Python 3.91",)), ['expected it to print "3.9."', "it printed:", "  Python 3.91"]),
-        ({"output": "a", "exit": 1}, CommandOutput(0, ("\n",)), ["expected exit code 1, got 0", 'expected it to print "a"', "it printed nothing"]),
+        ({"output": "3.9."}, CommandOutput(0, ("Python 3.91",)), ['expected output "3.9."', "it printed:", "  Python 3.91"]),
+        ({"output": "a", "exit": 1}, CommandOutput(0, ("\n",)), ["expected exit code 1, got 0", 'expected output "a"', "it printed nothing"]),
         ({"matches": "^b+$"}, CommandOutput(0, ("a\nbb\nc",)), []),
-        ({"matches": "^b$"}, CommandOutput(0, ("a\nbb",)), ["expected it to print what matches ^b$", "it printed:", "  a", "  bb"]),
-        ({"output": "é\x1b"}, CommandOutput(0, ("\x1b]0;title\x07\x1b[2J\r\u202e",)), ['expected it to print "é\\x1b"', "it printed:", "  \\x1b]0;title\\x07\\x1b[2J", "  \\u202e"]),
-        ({}, CommandOutput(1, ("exec /bin/app: exec format error",)), ["expected exit code 0, got 1", "this engine cannot run programs for linux/ppc64le; where it may, `docker run --privileged --rm tonistiigi/binfmt --install all` teaches it to", "it printed:", "  exec /bin/app: exec format error"]),
+        ({"matches": "^b$"}, CommandOutput(0, ("a\nbb",)), ["expected output matching ^b$", "it printed:", "  a", "  bb"]),
+        ({"output": "é\x1b"}, CommandOutput(0, ("\x1b]0;title\x07\x1b[2J\r\u202e",)), ['expected output "é\\x1b"', "it printed:", "  \\x1b]0;title\\x07\\x1b[2J", "  \\u202e"]),
+        ({}, CommandOutput(1, ("exec /bin/app: exec format error",)), ["expected exit code 0, got 1", "this engine cannot run programs for linux/ppc64le; `docker run --privileged --rm tonistiigi/binfmt --install all` installs an emulator", "it printed:", "  exec /bin/app: exec format error"]),
     ],
 )  # fmt: skip
 def test_what_a_command_gives_is_compared(
@@ -208,7 +208,7 @@ def test_what_a_command_gives_is_compared(
 def test_only_the_end_of_a_long_output_is_shown() -> None:
     found = lines(check(run=("app",), output="nowhere"), Evidence(1, CommandOutput(0, ("x\n" * 50 + "y" * 999,))))
 
-    assert found[1] == "  the last 20 lines that it printed:"
+    assert found[1] == "  the last 20 lines of its output:"
     assert found[2:21] == ["    x"] * 19
     assert found[21] == f"    {'y' * 300}…"
 
@@ -217,7 +217,7 @@ def test_only_the_end_of_a_long_output_is_shown() -> None:
 def test_what_is_not_printed_is_not_found_where_something_is_left_out(declared: Mapping[str, Any]) -> None:
     found = lines(check(run=("app",), **declared), Evidence(1, CommandOutput(0, ("begin", "end"), 7)))
 
-    assert found[0].startswith("  expected it to print ")
+    assert found[0].startswith("  expected output ")
     assert found[2:-1] == ["    begin", "    … 7 bytes left out …", "    end"]
 
 
@@ -279,7 +279,7 @@ def test_files_and_size_are_compared() -> None:
     create = "c=$(docker create --platform=linux/ppc64le acme/app:1 /)"
     assert found == [
         "  /a is missing",
-        "  /b cannot be found: permission denied",
+        "  /b cannot be read: permission denied",
         f'  $ {create}; docker cp --follow-link "$c":/a - | tar --list; docker rm "$c"',
         "  expected at most 1 kB, got 1.001 kB (1,001 bytes)",
         f'  $ {create}; docker container inspect --size "$c"; docker rm "$c"',
@@ -291,7 +291,7 @@ def test_images_that_cannot_be_had_are_named() -> None:
     lost = missing_references_result(
         "app",
         [
-            MissingReference("acme/app:1", "is not in its registry"),
+            MissingReference("acme/app:1", "was not found in its registry"),
             MissingReference("acme/app:2", "cannot be looked up"),
         ],
     )
@@ -299,13 +299,13 @@ def test_images_that_cannot_be_had_are_named() -> None:
 
     assert next(failure_blocks([lost])) == [
         "FAILED app image",
-        "  acme/app:1 is not in its registry",
+        "  acme/app:1 was not found in its registry",
         "  acme/app:2 cannot be looked up",
     ]
     assert next(failure_blocks([missing_platform_result(case, "cannot be tested: no platform")])) == [
         "FAILED app linux/arm64 image",
         "  no linux/arm64: acme/app:3 cannot be tested: no platform",
-        "  --platform tests fewer platforms, --pull what the registry has",
+        "  use --platform to test fewer platforms, or --pull to test the images in the registry",
     ]
 
 
@@ -415,14 +415,14 @@ def test_rows_hold_all_that_is_known() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ([], 2, "Error: say what to test, or --all for everything:\n  images:   app\n  releases: base, runtime, hidden\n"),
+        ([], 2, "Error: select what to test, or use --all for everything:\n  images:   app\n  releases: base, runtime, hidden\n"),
         (["--jobs", "0"], 2, "Invalid value for '--jobs'"),
         (["app", "--pythn", "3.8"], 2, 'No such option: --pythn (did you mean "--python"?)'),
-        (["hidden"], 1, "there is nothing to test: app_hidden_python3-8, app_hidden_python3-9 are not published"),
-        (["app", "--platform", "linux/s390x"], 1, "nothing of what is selected is for linux/s390x"),
+        (["hidden"], 1, "nothing to test: app_hidden_python3-8, app_hidden_python3-9 are not published"),
+        (["app", "--platform", "linux/s390x"], 1, "no selected target is built for linux/s390x"),
         (["nonsense"], 1, "[unknown-selector]"),
-        (["app", "--junit", "manifest"], 1, "manifest: it is there already, and no file [cannot-write]"),
-        (["app", "--junit", "manifest/app.yml/x.xml"], 1, "x.xml: there is no folder for it [cannot-write]"),
+        (["app", "--junit", "manifest"], 1, "manifest: it exists and is not a file [cannot-write]"),
+        (["app", "--junit", "manifest/app.yml/x.xml"], 1, "x.xml: its folder does not exist [cannot-write]"),
         (["app", "--junit", "x" * 300], 1, "File name too long [cannot-write]"),
     ],
 )  # fmt: skip

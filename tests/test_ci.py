@@ -210,7 +210,7 @@ def test_a_job_logs_in_looks_around_pushes_and_tests(online: Machine) -> None:
 
     (online.root / "templates" / "Dockerfile.j2").write_text("FROM {{ parent }}\nRUN echo other > /made\n")
     online.bash("bakegen generate")
-    with pytest.raises(AssertionError, match='expected it to print "runtime"'):
+    with pytest.raises(AssertionError, match='expected output "runtime"'):
         play(online, job, {})
     assert list(cases_in(report).values()) == [False, False]
 

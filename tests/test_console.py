@@ -103,7 +103,10 @@ def test_a_full_disk_is_told_and_closed_streams_are_not_written_to(project: Path
 
     assert (full.returncode, full.stderr) == (
         1,
-        "cannot write to standard output: No space left on device [cannot-write]\n",
+        (
+            "cannot write to standard output: No space left on device [cannot-write]\n"
+            "  = help: check the free space and the permissions\n"
+        ),
     )
     assert closed.returncode == 0
     assert enough.stderr == ""
@@ -219,6 +222,21 @@ def test_talk_shows_what_cannot_be_seen(talk: Callable[[str], None], capsys: pyt
     talk(f"a {STEERING}\nb")
 
     assert capsys.readouterr().err == f"a {SPELT}\nb\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[f"--x{UNSEEN}"], [f"x{UNSEEN}"], ["list", f"-{UNSEEN}"], ["list", "--format", UNSEEN], ["build", f"--x{UNSEEN}"],
+     ["builder", UNSEEN], ["-C", UNSEEN, "list"], ["init", UNSEEN], ["init", "app", "--releases", UNSEEN],
+     ["init", "app", "--registry", UNSEEN], ["test", "--jobs", UNSEEN], ["schema", UNSEEN], ["schema", "images", UNSEEN]],
+    ids=lambda words: " ".join(map(printable, words)),
+)  # fmt: skip
+def test_a_misused_command_line_shows_what_cannot_be_seen(project: Path, words: list[str]) -> None:
+    outcome = run(project, words)
+
+    assert outcome.code == 2
+    assert not RAW & set(outcome.text())
+    assert "Error: " in outcome.stderr
 
 
 def test_progress_shows_what_cannot_be_seen() -> None:

@@ -165,11 +165,11 @@ def test_google_tells_the_user_from_the_password(
     [
         ({}, "GCR_PASSWORD is not set"),
         ({"GCR_PASSWORD": "", "GOOGLE_APPLICATION_CREDENTIALS": "key.json"}, "GCR_PASSWORD is empty"),
-        ({"GOOGLE_APPLICATION_CREDENTIALS": "gone.json"}, "no file that can be read: No such file"),
-        ({"GOOGLE_APPLICATION_CREDENTIALS": "user.json"}, "a file that is not the key of a service account"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "gone.json"}, "cannot be read: No such file"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "user.json"}, "is not a service account key"),
         ({"GOOGLE_APPLICATION_CREDENTIALS": "~nobody-here/key.json"}, "Could not determine home directory"),
-        ({"GOOGLE_APPLICATION_CREDENTIALS": KEY}, "no file that can be read"),
-        ({"GOOGLE_APPLICATION_CREDENTIALS": "."}, "no file that can be read: Is a directory"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": KEY}, "cannot be read"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "."}, "cannot be read: Is a directory"),
     ],
 )
 def test_google_says_what_is_missing(values: Mapping[str, str], message: str, tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ def test_an_identity_token_is_taken_at_its_word(docker_config: Path, tmp_path: P
     assert docker_config
     state = checked(tmp_path, "registry.acme.invalid", ("registry.acme.invalid", "identity"))
 
-    assert (state.result, state.reason) == ("logged in", "by an identity token, which docker does not check")
+    assert (state.result, state.reason) == ("logged in", "with an identity token, which docker does not check")
 
 
 def tokens(request: Request) -> Reply:
@@ -369,7 +369,7 @@ def test_a_registry_that_never_comes_to_an_end_is_given_up(
         threading.Thread(target=drip, daemon=True).start()
         state = checked(tmp_path, f"localhost:{listener.getsockname()[1]}")
         over.set()
-    assert (state.result, state.reason) in {("unreachable", "no answer within 1 seconds"), ("no login needed", "")}
+    assert (state.result, state.reason) in {("unreachable", "no response within 1 seconds"), ("no login needed", "")}
     if not start.endswith(b"\r\n\r\n"):  # else docker has read all that it wants to know
         assert state.result == "unreachable"
 
@@ -471,7 +471,7 @@ def test_what_passes_is_asked_again_with_growing_pauses(
         ('Get "https://h/v2/": context deadline exceeded (Client.Timeout exceeded)', "unreachable", False),
         ('Get "https://h/v2/": EOF', "unreachable", True),
         ("login attempt to https://h/v2/ failed with status: 400 Bad Request", "refused", False),
-        ("no answer within 30 seconds", "unreachable", False),
+        ("no response within 30 seconds", "unreachable", False),
         ('Get "https://h/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority', "unreachable", False),
     ],
 )  # fmt: skip

@@ -212,7 +212,7 @@ SOME_FACTS = {
     "no docker": replace(WELL, docker=None, buildx=None, uses=on(None)),
     "broken docker": replace(WELL, docker=Unanswered("exec format error"), buildx=None, uses=on(None)),
     "no engine": without_engine(),
-    "silent engine": without_engine("no answer within 25 seconds", plugins=None, address=""),
+    "silent engine": without_engine("no response within 25 seconds", plugins=None, address=""),
     "no buildx": replace(WELL, buildx=None, uses=on(None)),
     "no builder": replace(WELL, uses=on(Unanswered('no builder "x" found'))),
     "odd builder": replace(WELL, uses=on(InspectedBuilder(name="x", driver="docker-container"))),
@@ -278,7 +278,7 @@ def test_how_an_engine_is_brought_back_depends_on_where_it_is(
     assert state_and_fix(facts, "engine") == ("error", fix)
     for check in ("disk", "builder", "platform linux/amd64"):
         assert state_and_fix(facts, check) == ("warning", fix)
-    assert finding(facts, "platform linux/amd64").found == "not known, because of the builder"
+    assert finding(facts, "platform linux/amd64").found == "unknown, see builder"
 
 
 @pytest.mark.parametrize(
@@ -353,8 +353,8 @@ def test_a_platform_that_is_given_to_a_node_is_not_one_that_it_offers() -> None:
     assert finding(facts, "platform linux/amd64").state == "ok"
     s390x, windows = finding(facts, "platform linux/s390x"), finding(facts, "platform windows/amd64")
     assert (s390x.state, s390x.fix.split()[-1]) == ("warning", "s390x")
-    assert s390x.found == "not offered by n, unless its BuildKit brings an emulator"
-    assert (windows.state, windows.found) == ("error", "not at all: it takes a machine of that kind")
+    assert s390x.found == "not supported by n, unless its BuildKit includes an emulator"
+    assert (windows.state, windows.found) == ("error", "cannot be built: it requires a machine of that platform")
 
 
 def test_a_builder_at_rest_is_no_mistake() -> None:
@@ -371,14 +371,14 @@ def test_a_lost_node_is_told() -> None:
 
     leave = "docker buildx create --name farm --leave --node arm"
     assert finding(facts, "builder") == Finding(
-        "builder", "warning", "farm (docker-container): arm at unix:///nowhere/docker.sock does not answer", leave
+        "builder", "warning", "farm (docker-container): arm at unix:///nowhere/docker.sock does not respond", leave
     )
     arm64 = finding(facts, "platform linux/arm64")
-    assert arm64 == Finding(arm64.check, "error", "not at all: arm builds it, and does not answer", leave)
+    assert arm64 == Finding(arm64.check, "error", "cannot be built: arm builds it, and does not respond", leave)
     assert state_and_fix(facts, "platform linux/amd64") == ("warning", "docker buildx inspect --bootstrap farm")
     far = replace(WELL, uses=on(honest("remote")))
     assert state_and_fix(far, "builder") == ("error", "docker buildx use default")
-    assert finding(far, "builder").found == "far (remote): far0 at tcp://far.example.com:1234 does not answer"
+    assert finding(far, "builder").found == "far (remote): far0 at tcp://far.example.com:1234 does not respond"
     chosen = replace(far, settings=frozenset({"BUILDX_BUILDER"}))
     assert state_and_fix(chosen, "builder") == ("error", "unset BUILDX_BUILDER")
 
@@ -395,7 +395,10 @@ def test_a_lost_node_hurts_what_is_given_to_no_node() -> None:
     assert finding(both, "platform linux/amd64").state == "ok"
     found = finding(both, "platform linux/arm64")
     assert found.state == "error"
-    assert found.found == "not at all: lost is asked, as it is given to no node, and does not answer"
+    assert (
+        found.found
+        == "cannot be built: lost is needed, because no node is assigned this platform, and does not respond"
+    )
 
 
 def test_builders_of_several_images_are_told_apart() -> None:
@@ -410,7 +413,7 @@ def test_builders_of_several_images_are_told_apart() -> None:
     ]
     assert state_and_fix(facts, "builder gone") == ("error", "bakegen -C there builder create gone")
     assert state_and_fix(facts, "builder farm") == ("warning", "export BUILDX_BUILDER=default")
-    assert finding(facts, "platform linux/arm64 on gone").found == "not known, because of the builder gone"
+    assert finding(facts, "platform linux/arm64 on gone").found == "unknown, see builder gone"
 
 
 AUTHENTICATE = "bakegen -C there authenticate --registry quay.io"
@@ -439,7 +442,7 @@ def test_without_an_engine_nobody_knows_why_a_registry_does_not_answer(
 ) -> None:
     facts = replace(without_engine(), registries=(checked(result, "server gave HTTP", code),))
 
-    assert finding(facts, "registry quay.io").found == "not known, because of the engine"
+    assert finding(facts, "registry quay.io").found == "unknown, see engine"
     assert finding(facts, "registry quay.io").fix == finding(facts, "engine").fix
     known = replace(facts, registries=(checked("failed", code="missing-helper"),))
     assert finding(known, "registry quay.io").state == "error"
@@ -466,7 +469,7 @@ def test_the_plugin_matters_only_to_those_who_push_readmes() -> None:
     [
         (Changes(new=("a", "b", "c"), changed=("docker-bake.hcl",)),
          "out of date: docker-bake.hcl, a, b and 1 more", "bakegen generate"),
-        (Changes(new=("a",), edited=("b",)), "not made by bakegen: b", "bakegen generate --force"),
+        (Changes(new=("a",), edited=("b",)), "not created by bakegen: b", "bakegen generate --force"),
         (Changes(stale_records=True), "out of date: generated/bakegen.sums", "bakegen generate"),
         (Unanswered("templates/x:1: oh"), "templates/x:1: oh", "bakegen generate --check"),
     ],
@@ -482,7 +485,7 @@ def test_no_program_is_waited_for_longer_than_patience_allows(tmp_path: Path) ->
     mark = tmp_path / "mark"
     with asking(0.2) as ask:
         reply = ask(["sh", "-c", f"(sleep 1; touch {mark}) & sleep 600"])
-        assert reply == Reply(None, said="no answer within 0.2 seconds")
+        assert reply == Reply(None, said="no response within 0.2 seconds")
     with asking(60) as ask:
         assert ask(["sh", "-c", "echo out; echo said >&2; exit 3"]) == Reply(3, "out\n", "said\n")
         assert ask([str(tmp_path / "nothing")]).code is None
@@ -596,8 +599,8 @@ def test_what_settings_give_to_nodes_is_not_taken_for_what_they_offer(
         "ok",
         "native or emulated on here",
     )
-    assert rows["platform linux/arm64"]["found"] == "not at all: gone builds it, and does not answer"
-    assert rows["platform linux/s390x"]["found"] == "not offered by here, unless its BuildKit brings an emulator"
+    assert rows["platform linux/arm64"]["found"] == "cannot be built: gone builds it, and does not respond"
+    assert rows["platform linux/s390x"]["found"] == "not supported by here, unless its BuildKit includes an emulator"
     assert [rows[f"platform linux/{arch}"]["state"] for arch in ("arm64", "s390x")] == ["error", "warning"]
     assert tree(tmp_path / "buildx", "instances") == before
 
@@ -701,7 +704,7 @@ def test_an_engine_without_emulators(project: Path, registry: str) -> None:
     assert rows[f"platform linux/{arch}"]["found"] == "native"
     for name in others:
         row = rows[f"platform linux/{name}"]
-        assert (row["state"], row["found"]) == ("error", "not at all: there is no emulator for it")
+        assert (row["state"], row["found"]) == ("error", "cannot be built: there is no emulator for it")
         assert row["fix"] == f"{BINFMT} {','.join(others)}"
 
 
@@ -740,7 +743,7 @@ def test_an_old_buildx_is_replaced_by_what_the_fix_says(
 
     code, rows = doctor(project, DOCKER_CONFIG=config)
     assert code == 1
-    assert re.fullmatch(r"0\.13\.\S+; 0\.20 or newer is needed", rows["buildx"]["found"])
+    assert re.fullmatch(r"0\.13\.\S+; 0\.20 or newer is required", rows["buildx"]["found"])
     assert rows["platform linux/amd64"]["state"] == "ok"
 
     subprocess.run(
@@ -805,8 +808,8 @@ def test_an_engine_that_hangs_is_not_waited_for(
     rows = {row["check"]: row for row in json.loads(outcome.stdout)}
     assert outcome.code == 1
     assert rows["docker client"]["state"] == "ok"
-    assert rows[f"registry {registry}"]["found"] == "not known, because of the engine"
-    assert (rows["engine"]["state"], rows["engine"]["found"]) == ("error", "no answer within 2 seconds")
+    assert rows[f"registry {registry}"]["found"] == "unknown, see engine"
+    assert (rows["engine"]["state"], rows["engine"]["found"]) == ("error", "no response within 2 seconds")
     assert (rows["builder"]["state"], rows["builder"]["fix"]) == ("warning", "unset DOCKER_HOST")
     assert outcome.stderr.splitlines()[-1] == "1 error, 6 warnings"
 
@@ -855,7 +858,7 @@ def test_a_registry_that_is_down(tmp_path: Path, registry: str) -> None:
     assert row["found"].startswith(f"{host} is unreachable: dial tcp")
     assert row["found"].endswith("connect: connection refused")
     row = without_docker[f"registry {host}"]
-    assert (row["state"], row["found"]) == ("warning", "not known, because of the docker client")
+    assert (row["state"], row["found"]) == ("warning", "unknown, see docker client")
     assert row["fix"] == without_docker["docker client"]["fix"]
 
 
@@ -959,7 +962,7 @@ def test_drift_is_found_and_mended(project: Path) -> None:
     assert doctor(project, PATH="/nowhere")[1]["generated files"]["state"] == "ok"
     bake_file.write_bytes(content + b"# mine\n")
     rows = doctor(project, PATH="/nowhere")[1]
-    assert rows["generated files"]["found"] == "not made by bakegen: docker-bake.hcl"
+    assert rows["generated files"]["found"] == "not created by bakegen: docker-bake.hcl"
     assert rows["generated files"]["fix"] == "bakegen generate --force"
 
 
@@ -967,7 +970,7 @@ def test_another_run_is_not_waited_for(project: Path) -> None:
     with lock(project):
         rows = doctor(project, PATH="/nowhere")[1]
 
-    assert rows["generated files"]["found"] == "another bakegen is at work here"
+    assert rows["generated files"]["found"] == "another bakegen process is running here"
     assert rows["generated files"]["fix"] == "bakegen generate --check"
 
 

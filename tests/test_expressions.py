@@ -180,9 +180,9 @@ def test_versions_compare_as_versions(condition: str, *, holds: bool) -> None:
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("{{ 'x' if 'noble' is version('>1') }}", '"noble" is no version'),
-        ("{{ 'x' if distro is version('12') }}", '"12" is no version specifier'),
-        ("{{ 'x' if 'noble' is newest }}", "only an axis can be `newest`"),
+        ("{{ 'x' if 'noble' is version('>1') }}", '"noble" is not a valid version'),
+        ("{{ 'x' if distro is version('12') }}", '"12" is not a valid version specifier'),
+        ("{{ 'x' if 'noble' is newest }}", "`newest` only applies to an axis"),
     ],
 )
 def test_what_is_no_version_cannot_be_compared(expression: str, message: str) -> None:

@@ -58,31 +58,31 @@ def test_releases_are_read_in_order(text: str, releases: Sequence[tuple[str, tup
         (",a", "a release is missing here", "^"),
         ("a,,b", "a release is missing here", "  ^"),
         ("(gpu)", "a release is missing here", "^"),
-        ("runtime,cudnn(gpu", "this is never closed", " " * 13 + "^"),
-        ("cudnn(gpu,devel", "this is never closed", "     ^"),
-        ("cudnn(gpu))", "this closes nothing", " " * 10 + "^"),
-        ("a)", "this closes nothing", " ^"),
-        ("a(b(c))", "parentheses do not nest", "   ^"),
+        ("runtime,cudnn(gpu", "unclosed parenthesis", " " * 13 + "^"),
+        ("cudnn(gpu,devel", "unclosed parenthesis", "     ^"),
+        ("cudnn(gpu))", "unmatched closing parenthesis", " " * 10 + "^"),
+        ("a)", "unmatched closing parenthesis", " ^"),
+        ("a(b(c))", "parentheses cannot be nested", "   ^"),
         ("a()", "a property is missing here", "  ^"),
         ("a(b,)", "a property is missing here", "    ^"),
         ("a(", "a property is missing here", "  ^"),
         ("runtime cudnn", "a comma is missing before this", " " * 8 + "^~~~~"),
         ("a(b c)", "a comma is missing before this", "    ^"),
         ("a(b)cd", "a comma is missing before this", "    ^~"),
-        ("a;b", "a release is made of lower-case letters", "^~~"),
-        ("runtime,CUDNN", "a release is made of lower-case letters", " " * 8 + "^~~~~"),
-        ("a, ..", "a release is made of lower-case letters", "   ^~"),
-        ("a\x1b[31m", "a release is made of lower-case letters", "^~~~~~~~~"),
-        ("\nb\n,é", "a release is made of lower-case letters", " " * 6 + "^"),
-        ("镜像,x", "a release is made of lower-case letters", "^~~~"),
-        ("run,run", "this release is named twice", "    ^~~"),
-        ("a(gpu,gpu)", "this property is named twice", "      ^~~"),
+        ("a;b", "use lower-case letters", "^~~"),
+        ("runtime,CUDNN", "use lower-case letters", " " * 8 + "^~~~~"),
+        ("a, ..", "use lower-case letters", "   ^~"),
+        ("a\x1b[31m", "use lower-case letters", "^~~~~~~~~"),
+        ("\nb\n,é", "use lower-case letters", " " * 6 + "^"),
+        ("镜像,x", "use lower-case letters", "^~~~"),
+        ("run,run", "this release is listed twice", "    ^~~"),
+        ("a(gpu,gpu)", "this property is listed twice", "      ^~~"),
         ("a(_gpu)", "a property is a letter", "  ^~~~"),
         ("a(g-u)", "a property is a letter", "  ^~~"),
-        ("a(platforms)", "this property means something else", "  ^~~~~~~~~"),
-        ("base", "name a release that is built on this one", "^~~~"),
-        ("a,base", "`base` is what the others are built on: name it first", "  ^~~~"),
-        ("base(gpu),a", "`base` is what the others are built on: it cannot", "^~~~"),
+        ("a(platforms)", "this property name is reserved", "  ^~~~~~~~~"),
+        ("base", "add a release that is built on this one", "^~~~"),
+        ("a,base", "the other releases are built on `base`: list it first", "  ^~~~"),
+        ("base(gpu),a", "the other releases are built on `base`: it cannot", "^~~~"),
     ],
 )
 def test_what_cannot_be_read_is_underlined(text: str, why: str, marked: str) -> None:
@@ -262,7 +262,7 @@ def test_links_are_not_followed(tmp_path: Path, place: str) -> None:
     outcome = run(root, ["init", "server"])
 
     assert outcome.code == 1
-    assert "is a symbolic link" in outcome.stderr
+    assert "this is a symbolic link" in outcome.stderr
     assert not list(elsewhere.iterdir())
 
 

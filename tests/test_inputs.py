@@ -95,7 +95,10 @@ def test_no_include_reads_what_a_linked_templates_folder_has_outside(project: Pa
 
     outcome = run(project, ["generate"])
 
-    assert "templates/app.Dockerfile.j2: is a link that leads out of the project [unsafe-path]" in outcome.stderr
+    assert (
+        "templates/app.Dockerfile.j2: this is a symbolic link to a path outside the project [unsafe-path]"
+        in outcome.stderr
+    )
     assert outcome.code == 1
     assert not (project / "generated").exists()
 
@@ -295,7 +298,7 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, text=True, capture_output=True, check=False)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("the working directory does not exist any more [no-project]\n")
+    assert done.stderr.startswith("the working directory no longer exists [no-project]\n")
 
 
 # --- the functions themselves ---

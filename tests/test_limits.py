@@ -40,7 +40,7 @@ def work_for_ever(piece: AbstractContextManager[None], begun: list[int]) -> None
 @pytest.mark.usefixtures("short_seconds")
 def test_a_piece_of_work_that_lasts_too_long_ends_the_run_whatever_catches_exceptions() -> None:
     limits = Limits()
-    message = r"takes more than 5 seconds of processor time \[too-expensive\]"
+    message = r"needs more than 5 seconds of CPU time \[too-expensive\]"
     with pytest.raises(BakegenError, match=message), limits, limits.piece:
         work_for_ever(limits.piece, [])  # pieces within a piece
 
@@ -50,7 +50,7 @@ def test_many_short_pieces_may_last_as_long_as_all_may(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "ALL_SECONDS", 20)
     limits = Limits()
     begun: list[int] = []
-    with pytest.raises(BakegenError, match="the project takes more than 20 seconds of processor time"), limits:
+    with pytest.raises(BakegenError, match="the project needs more than 20 seconds of CPU time"), limits:
         work_for_ever(limits.piece, begun)
     assert len(begun) > 100
 
@@ -58,7 +58,7 @@ def test_many_short_pieces_may_last_as_long_as_all_may(monkeypatch: pytest.Monke
 @pytest.mark.usefixtures("short_seconds")
 def test_work_that_is_no_piece_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ALL_SECONDS", 20)
-    with pytest.raises(BakegenError, match="the project takes more than 20 seconds of processor time"), Limits():
+    with pytest.raises(BakegenError, match="the project needs more than 20 seconds of CPU time"), Limits():
         work_for_ever(contextlib.nullcontext(), [])
 
 
@@ -67,7 +67,7 @@ def test_a_lack_of_memory_is_a_problem_and_leaves_the_process_as_it_was() -> Non
     handler, timer = signal.getsignal(signal.SIGPROF), signal.getitimer(signal.ITIMER_PROF)
 
     with (
-        pytest.raises(BakegenError, match=r"the project takes more than 1.5 GiB of memory \[too-expensive\]"),
+        pytest.raises(BakegenError, match=r"the project needs more than 1.5 GiB of memory \[too-expensive\]"),
         Limits(),
     ):
         bytearray(BYTES + 1024**2)  # some of what the process had may have been freed

@@ -126,8 +126,8 @@ def test_what_bake_would_not_build_is_said(
     outcome = run(project, words)
 
     assert (outcome.code, outcome.stdout) == (1, "")
-    assert f"nothing selected is for BAKEGEN_PLATFORMS={platforms} [empty-selection]" in outcome.stderr
-    assert f"help: it is for {known}" in outcome.stderr
+    assert f"no selected target is built for BAKEGEN_PLATFORMS={platforms} [empty-selection]" in outcome.stderr
+    assert f"help: available: {known}" in outcome.stderr
 
 
 def test_the_environment_changes_nothing_that_is_generated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_metadata_is_what_the_graph_and_the_disk_say(case: Path, tmp_path: Path)
     outcome = run(root, ["create-context", *images(root), "--validate"])
 
     assert outcome.code == 0, outcome.stderr
-    assert "as the schemas say" in outcome.stderr
+    assert "match the schemas" in outcome.stderr
     assert set(metadata_of(root)) == {f"generated/{image}/{name}" for image in images(root) for name in METADATA}
     others = {"README.md", "versions", *METADATA}
     for image in images(root):

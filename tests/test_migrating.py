@@ -271,7 +271,7 @@ def readme_is_made(machine: Machine, _said: str) -> None:
 
 def deprecated_is_told(machine: Machine, _said: str) -> None:
     text = (machine.root / "generated" / IMAGE / "README.md").read_text()
-    assert "- `latest` (no longer made): it names no Python\n" in text
+    assert "- `latest` (no longer published): it names no Python\n" in text
 
 
 def side_files_are_made(machine: Machine, _said: str) -> None:

@@ -431,10 +431,10 @@ def test_what_is_in_the_way_and_not_ours_is_named_and_kept(tmp_path: Path, force
     before = on_disk(tmp_path)
     found = [(p.code, str(p.position), p.hint) for p in problems(lambda: write(tmp_path, OLD, force=force))]
     assert found == [
-        ("cannot-write", "docker-bake.hcl", 'move "docker-bake.hcl/mine" away'),
-        ("cannot-write", "generated/a/Dockerfile", 'move "generated/a" away'),
-        ("cannot-write", "generated/a/run.sh", 'move "generated/a" away'),
-        ("cannot-write", "generated/same", 'move "generated/same" away'),
+        ("cannot-write", "docker-bake.hcl", 'move or remove "docker-bake.hcl/mine"'),
+        ("cannot-write", "generated/a/Dockerfile", 'move or remove "generated/a"'),
+        ("cannot-write", "generated/a/run.sh", 'move or remove "generated/a"'),
+        ("cannot-write", "generated/same", 'move or remove "generated/same"'),
     ]
     assert on_disk(tmp_path) == before
 

@@ -82,4 +82,4 @@ def test_a_missing_template_is_not_mistaken_for_one_of_this_repositorys(template
 
     assert outcome.code == 1
     assert "[template-missing]" in outcome.stderr
-    assert f"help: write templates/{template}, or name another one" in outcome.stderr
+    assert f"help: create templates/{template}, or use another template" in outcome.stderr

@@ -207,7 +207,7 @@ def test_what_fails_is_told_without_secrets_and_keeps_nothing_else_from_its_turn
         in outcome.stderr
     )
     assert (
-        "set HARBOR_USER and HARBOR_PASSWORD, or log in: bakegen authenticate --registry registry.acme.example"
+        "set HARBOR_USER and HARBOR_PASSWORD, or log in: `bakegen authenticate --registry registry.acme.example`"
         in outcome.stderr
     )
     assert len(pushrm.calls) == 3
@@ -232,20 +232,20 @@ def test_what_fails_is_told_at_its_repository_with_what_helps_there(
     outcome = run(root, ["push-readme", "app"])
 
     told = re.findall(r"^(\S+): cannot push .*?\n(?:.*\n)*?  = help: (.*)$", outcome.stderr, re.MULTILINE)
-    by_login = "the plugin does not ask docker-credential-own (`credHelpers`), which keeps the login"
+    by_login = "the plugin does not use docker-credential-own (`credHelpers`), which stores the login"
     assert told == [
         (
             "manifest/app.yml:5:5",
             f"set DOCKER_USER and DOCKER_PASSWORD: {by_login}"
             if helpers
-            else "set DOCKER_USER and DOCKER_PASSWORD, or log in: bakegen authenticate --registry docker.io",
+            else "set DOCKER_USER and DOCKER_PASSWORD, or log in: `bakegen authenticate --registry docker.io`",
         ),
-        ("manifest/app.yml:6:5", "set APIKEY__QUAY_IO to a token of an application in Quay: no login helps"),
+        ("manifest/app.yml:6:5", "set APIKEY__QUAY_IO to an application token of Quay; a login is not enough"),
         (
             "manifest/app.yml:8:5",
             f"set HARBOR_USER and HARBOR_PASSWORD: {by_login}"
             if helpers
-            else "set HARBOR_USER and HARBOR_PASSWORD, or log in: bakegen authenticate --registry registry.acme.example",
+            else "set HARBOR_USER and HARBOR_PASSWORD, or log in: `bakegen authenticate --registry registry.acme.example`",
         ),
     ]
 
@@ -260,7 +260,7 @@ def test_what_the_plugin_does_not_take_is_refused_before(repository: str, tmp_pa
     outcome = run(root, ["push-readme", "app"])
     dry = run(root, ["push-readme", "app", "--dry-run"])
 
-    message = f"manifest/app.yml:7:5: docker-pushrm takes HOST/NAMESPACE/NAME, without a port, and not {repository}"
+    message = f"manifest/app.yml:7:5: docker-pushrm only supports HOST/NAMESPACE/NAME without a port, not {repository}"
     assert (outcome.code, dry.code) == (1, 1)
     assert message in outcome.stderr
     assert message in dry.stderr
@@ -378,7 +378,7 @@ def test_nothing_is_said_to_be_pushed_to_no_registry(tmp_path: Path) -> None:
         ([], 2, "Missing argument 'IMAGE...'"),
         (["ap"], 1, 'did you mean "app"?'),
         (["app", "--registry", "quay.test"], 1, "[unknown-registry]"),
-        (["app", "--registry", "ghcr.io"], 1, "ghcr.io shows no README [no-readme]"),
+        (["app", "--registry", "ghcr.io"], 1, "ghcr.io does not show READMEs [no-readme]"),
         (["app", "--registry", "harbor.goharbor.io"], 1, "no repository at harbor.goharbor.io declares a README"),
     ],
 )

@@ -288,7 +288,7 @@ def test_tags_of_single_platforms_stand_below_their_target(tmp_path: Path) -> No
         ],
         ["1.0-3.8-alpine", "1.0-3.9-alpine"],
     ]
-    assert items(section(text, "Deprecated")) == ["*-amd64 (2 tags still made): it has siblings"]
+    assert items(section(text, "Deprecated")) == ["*-amd64 (2 tags still published): it has siblings"]
 
 
 def test_aliases_stand_beside_the_tag_that_they_are_names_of(tmp_path: Path) -> None:
@@ -356,9 +356,9 @@ def test_deprecated_tags_are_marked_or_gone(tmp_path: Path) -> None:
     )
 
     assert items(section(text, "Deprecated")) == [
-        "latest (no longer made): it names no Python | nor anything",
+        "latest (no longer published): it names no Python | nor anything",
         "Use instead: a tag with a Python",
-        "*-3.8-* 0.? (2 tags still made): no longer supported",
+        "*-3.8-* 0.? (2 tags still published): no longer supported",
     ]
     assert "\n1.0-3.8-alpine (deprecated)\n1.0-3.9-alpine\n" in text
     assert "docker pull ghcr.io/acme/app:1.0-3.9-debian" in text
@@ -427,11 +427,11 @@ def test_a_page_tells_of_tags_that_are_deprecated_in_its_repository(tmp_path: Pa
     made = pages(tmp_path)
 
     assert items(section(made["readme/docker.io/acme/one.md"], "Deprecated")) == [
-        "*-alpine (2 tags still made): too small",
-        "*-jessie (no longer made): too old",
+        "*-alpine (2 tags still published): too small",
+        "*-jessie (no longer published): too old",
     ]
     assert items(section(made["readme/docker.io/acme/two.md"], "Deprecated"))[1] == (
-        "two-*-alpine (2 tags still made): far too small"
+        "two-*-alpine (2 tags still published): far too small"
     )
 
 
@@ -596,4 +596,4 @@ def test_no_text_of_a_manifest_breaks_the_readme(project: Project, whole: str, r
 
     assert headings(text) == ["app", "Releases", "How tags are made", "Tags", "Deprecated"]
     assert items(section(text, "Releases")) == [f"runtime: {plain(f'x{release}')}"]
-    assert items(section(text, "Deprecated")) == [f"latest (no longer made): {plain(why)}".rstrip()]
+    assert items(section(text, "Deprecated")) == [f"latest (no longer published): {plain(why)}".rstrip()]

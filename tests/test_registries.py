@@ -156,7 +156,7 @@ registries:
     assert find_destinations(graph, environment, only=host) == (found,)
     with pytest.raises(BakegenError) as caught:
         find_destinations(graph, environment, only="registry.acme.com")
-    assert caught.value.problems[0].hint == f"BAKEGEN_REGISTRY sends everything to {prefix}"
+    assert caught.value.problems[0].hint == f"BAKEGEN_REGISTRY is set: all images go to {prefix}"
 
 
 @pytest.mark.parametrize("prefix", ["https://ghcr.io/me", "ghcr.io/me/", "ghcr.io/Me", "a b"])
@@ -169,7 +169,7 @@ def test_bakegen_registry_is_where_images_can_be_pushed_to(prefix: str, tmp_path
     [problem] = caught.value.problems
     assert (problem.code, problem.message) == (
         "invalid-reference",
-        f"BAKEGEN_REGISTRY={prefix} is not where images can be pushed to",
+        f"BAKEGEN_REGISTRY={prefix} is not a registry",
     )
 
 
@@ -185,7 +185,7 @@ def test_the_document_lists_every_kind_with_its_variables() -> None:
             kind.name,
             kind.title,
             f"`{kind.variables[0]}`" if kind.variables[0] else "always `AWS`",
-            f"`{kind.variables[1]}`" if kind.variables[1] else "given by AWS",
+            f"`{kind.variables[1]}`" if kind.variables[1] else "from AWS",
         )
         for kind in KINDS
     ]

@@ -79,24 +79,24 @@ APP, BASE = "tool_app_python3-11", "tool_base_python3-11"
 APPS = [f"tool_app_python3-{minor}" for minor in (11, 12)]
 BASES = [f"tool_base_python3-{minor}" for minor in (11, 12)]
 EDITS = {
-    "tag": (r'\["\$\{TOOL_VERSION\}-', '["', {f'target "tool_app_python3-{minor}", tags: bake reads "ghcr.io/acme/tool:3.{minor}", the manifests say "ghcr.io/acme/tool:1.0-3.{minor}"' for minor in (11, 12)}),
-    "more tags": (r'(tags\(under_registry\(\["ghcr.io/acme/tool"\]\), \[".*")\]', r'\1, "a"]', {f'target "tool_app_python3-{minor}", tags: bake reads "ghcr.io/acme/tool:1.0-3.{minor}", "ghcr.io/acme/tool:a", the manifests say "ghcr.io/acme/tool:1.0-3.{minor}"' for minor in (11, 12)}),
-    "platform": (r'(target "tool_base" {\n)', r'\1  platforms = ["linux/amd64"]' + "\n", {f'target "{name}", platforms: bake reads "linux/amd64", the manifests say "linux/amd64", "linux/arm64"' for name in BASES}),
-    "arg": (r"PYTHON = python", 'PYTHON = "3.11"', {f'target "{name}", args.PYTHON: bake reads "3.11", the manifests say "3.12"' for name in (APPS[1], BASES[1])}),
-    "arg added": (r'(target "tool_app" {\n(?:.*\n)*?  args = {)', r"\1 MORE = TOOL_VERSION,", {f'target "{name}", args.MORE: bake reads "1.0", the manifests say nothing' for name in APPS}),
-    "context": (r'"target:tool_base_python\$\{replace\(python, ".", "-"\)\}"', '"docker-image://python"', {f'target "{app}", contexts.ghcr.io/acme/tool:{base}: bake reads "docker-image://python", the manifests say "target:{base}"' for app, base in zip(APPS, BASES, strict=True)}),
-    "dockerfile": (r'"generated/tool/\$\{python\}/app/Dockerfile"', '"Dockerfile"', {f'target "tool_app_python3-{minor}", dockerfile: bake reads "Dockerfile", the manifests say "generated/tool/3.{minor}/app/Dockerfile"' for minor in (11, 12)}),
-    "output": (r"type=cacheonly", "type=docker", {f'target "{name}", output: bake reads "type=docker", the manifests say "type=cacheonly"' for name in BASES}),
-    "inherited list": (r'(target "tool_app" {\n)', r'\1  secret = ["id=more,env=MORE"]' + "\n", {f'target "{name}", secret: bake reads "env=MORE,id=more", "env=TOKEN,id=token", "id=npmrc,src=.npmrc", the manifests say "env=TOKEN,id=token", "id=npmrc,src=.npmrc"' for name in APPS}),
-    "attribute": (r'(target "tool_app" {\n)', r"\1  pull = true" + "\n", {f'target "{name}", pull: bake reads true, the manifests say nothing' for name in APPS}),
-    "variable": (r'default = "1.0"', 'default = "2.0"', {f'target "tool_{kind}_python3-{minor}", {field}' for minor in (11, 12) for kind, field in (("app", f'tags: bake reads "ghcr.io/acme/tool:2.0-3.{minor}", the manifests say "ghcr.io/acme/tool:1.0-3.{minor}"'), ("app", 'labels.version: bake reads "2.0", the manifests say "1.0"'), ("base", 'labels.version: bake reads "2.0", the manifests say "1.0"'))}),
-    "target added": (r"\Z", '\ntarget "more" {\n}\n', {'target "more" is superfluous: no manifest makes it'}),
+    "tag": (r'\["\$\{TOOL_VERSION\}-', '["', {f'target "tool_app_python3-{minor}", tags: found "ghcr.io/acme/tool:3.{minor}", expected "ghcr.io/acme/tool:1.0-3.{minor}"' for minor in (11, 12)}),
+    "more tags": (r'(tags\(under_registry\(\["ghcr.io/acme/tool"\]\), \[".*")\]', r'\1, "a"]', {f'target "tool_app_python3-{minor}", tags: found "ghcr.io/acme/tool:1.0-3.{minor}", "ghcr.io/acme/tool:a", expected "ghcr.io/acme/tool:1.0-3.{minor}"' for minor in (11, 12)}),
+    "platform": (r'(target "tool_base" {\n)', r'\1  platforms = ["linux/amd64"]' + "\n", {f'target "{name}", platforms: found "linux/amd64", expected "linux/amd64", "linux/arm64"' for name in BASES}),
+    "arg": (r"PYTHON = python", 'PYTHON = "3.11"', {f'target "{name}", args.PYTHON: found "3.11", expected "3.12"' for name in (APPS[1], BASES[1])}),
+    "arg added": (r'(target "tool_app" {\n(?:.*\n)*?  args = {)', r"\1 MORE = TOOL_VERSION,", {f'target "{name}", args.MORE: found "1.0", expected nothing' for name in APPS}),
+    "context": (r'"target:tool_base_python\$\{replace\(python, ".", "-"\)\}"', '"docker-image://python"', {f'target "{app}", contexts.ghcr.io/acme/tool:{base}: found "docker-image://python", expected "target:{base}"' for app, base in zip(APPS, BASES, strict=True)}),
+    "dockerfile": (r'"generated/tool/\$\{python\}/app/Dockerfile"', '"Dockerfile"', {f'target "tool_app_python3-{minor}", dockerfile: found "Dockerfile", expected "generated/tool/3.{minor}/app/Dockerfile"' for minor in (11, 12)}),
+    "output": (r"type=cacheonly", "type=docker", {f'target "{name}", output: found "type=docker", expected "type=cacheonly"' for name in BASES}),
+    "inherited list": (r'(target "tool_app" {\n)', r'\1  secret = ["id=more,env=MORE"]' + "\n", {f'target "{name}", secret: found "env=MORE,id=more", "env=TOKEN,id=token", "id=npmrc,src=.npmrc", expected "env=TOKEN,id=token", "id=npmrc,src=.npmrc"' for name in APPS}),
+    "attribute": (r'(target "tool_app" {\n)', r"\1  pull = true" + "\n", {f'target "{name}", pull: found true, expected nothing' for name in APPS}),
+    "variable": (r'default = "1.0"', 'default = "2.0"', {f'target "tool_{kind}_python3-{minor}", {field}' for minor in (11, 12) for kind, field in (("app", f'tags: found "ghcr.io/acme/tool:2.0-3.{minor}", expected "ghcr.io/acme/tool:1.0-3.{minor}"'), ("app", 'labels.version: found "2.0", expected "1.0"'), ("base", 'labels.version: found "2.0", expected "1.0"'))}),
+    "target added": (r"\Z", '\ntarget "more" {\n}\n', {'target "more" is not in the manifests'}),
     "hidden target added": (r"\Z", '\ntarget "_more" {\n}\n', set()),
-    "group added": (r"\Z", f'\ngroup "more" {{\n  targets = ["{APP}"]\n}}\n', {'group "more" is superfluous: no manifest makes it'}),
-    "group removed": (r'group "app" {.*\n', "", {'group "app" is missing: bake reads nothing of that name'}),
-    "group renamed": (r'group "app" {', 'group "apps" {', {'group "app" is missing: bake reads nothing of that name', 'group "apps" is superfluous: no manifest makes it'}),
-    "member removed": (r'(group "app" { targets = \[)"tool_app"', rf'\1"{APP}"', {f'group "app", targets: bake reads "{APP}", the manifests say "{APP}", "tool_app_python3-12"'}),
-    "default emptied": (r'(group "default" { targets = \[)"tool"', rf'\1"{APP}"', {f'group "default", targets: bake reads "{APP}", the manifests say "{APP}", "tool_app_python3-12"'}),
+    "group added": (r"\Z", f'\ngroup "more" {{\n  targets = ["{APP}"]\n}}\n', {'group "more" is not in the manifests'}),
+    "group removed": (r'group "app" {.*\n', "", {'group "app" is missing'}),
+    "group renamed": (r'group "app" {', 'group "apps" {', {'group "app" is missing', 'group "apps" is not in the manifests'}),
+    "member removed": (r'(group "app" { targets = \[)"tool_app"', rf'\1"{APP}"', {f'group "app", targets: found "{APP}", expected "{APP}", "tool_app_python3-12"'}),
+    "default emptied": (r'(group "default" { targets = \[)"tool"', rf'\1"{APP}"', {f'group "default", targets: found "{APP}", expected "{APP}", "tool_app_python3-12"'}),
 }  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_a_missing_target_is_named_whatever_else_bake_refuses(root: Path, tool: 
 
     found = problems(root, text, tool)
 
-    assert f'target "{APP}" is missing: bake reads nothing of that name' in [problem.message for problem in found]
+    assert f'target "{APP}" is missing' in [problem.message for problem in found]
     assert {problem.code for problem in found} <= {"bake-mismatch", "bake-unreadable"}
 
 
@@ -187,7 +187,7 @@ def test_the_command_says_who_read_what(root: Path) -> None:
 
     assert outcome.code == 0
     assert outcome.stdout == ""
-    assert outcome.stderr == "docker-bake.hcl is read by python-hcl2\n15 blocks are what the manifests make\n"
+    assert outcome.stderr == "reading docker-bake.hcl with python-hcl2\n15 blocks match the manifests\n"
 
 
 def test_the_command_asks_buildx_if_it_can(root: Path, buildx: Buildx, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:  # fmt: skip
@@ -201,14 +201,14 @@ def test_the_command_asks_buildx_if_it_can(root: Path, buildx: Buildx, monkeypat
 
     for words in (["verify"], ["verify", "--with", "buildx"]):
         outcome = run(root, words)
-        assert outcome.stderr.startswith(f"docker-bake.hcl is read by buildx {buildx.text}\n")
+        assert outcome.stderr.startswith(f"reading docker-bake.hcl with buildx {buildx.text}\n")
         assert outcome.code == 0
 
 
 def test_without_buildx_python_hcl2_reads(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
-    assert run(root, ["verify"]).stderr.startswith("docker-bake.hcl is read by python-hcl2\n")
+    assert run(root, ["verify"]).stderr.startswith("reading docker-bake.hcl with python-hcl2\n")
     assert "[no-buildx]" in run(root, ["verify", "--with", "buildx"]).stderr
 
 
@@ -245,7 +245,7 @@ def test_a_folder_in_place_of_the_file_is_reported(root: Path) -> None:
     outcome = run(root, ["verify", "--with", "hcl2"])
 
     assert outcome.code == 1
-    assert "docker-bake.hcl: cannot be read: Is a directory [unreadable-file]" in outcome.stderr
+    assert "docker-bake.hcl: this cannot be read: Is a directory [unreadable-file]" in outcome.stderr
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo unexpected", "echo 'docker: unknown command'; exit 125"])

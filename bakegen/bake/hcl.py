@@ -1,6 +1,6 @@
 """Write values in HCL, so that bake reads exactly what was meant.
 
-In: texts, truth values, lists, mappings, and nodes for what HCL computes. Out: HCL text. The rules for strings are those
+In: texts, booleans, lists, mappings, and nodes for what HCL computes. Out: HCL text. The rules for strings are those
 of HCL's native syntax (https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md, "Template Expressions").
 """
 

@@ -133,4 +133,4 @@ def _complaint(stderr: str) -> str:
     """Return the error message in what buildx wrote."""
     lines = [line for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or ["buildx says nothing"])[-1]
+    return (errors or lines or ["buildx printed no error"])[-1]

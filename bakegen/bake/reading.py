@@ -116,7 +116,7 @@ def _csv(entry: Mapping[str, str]) -> str:
 
 def mismatch(message: str, line: int = 0, column: int = 0) -> Problem:
     """Return the problem of a bake file that says something else than the manifests."""
-    hint = "`bakegen generate --diff` shows the lines, `bakegen generate` writes them"
+    hint = "run `bakegen generate --bake --force` to overwrite it; --diff shows the difference"
     return Problem(code="bake-mismatch", message=message, position=Position(BAKE_FILE, line, column), hint=hint)
 
 
@@ -137,5 +137,5 @@ def unreadable(message: str, content: bytes, line: int = 0, column: int = 0) -> 
 
 def _hint(message: str) -> str:
     if "stat " in message or "ssh" in message:
-        return "buildx looks for secrets and keys even to print; `bakegen verify --with hcl2` does without them"
-    return "if it was edited, undo that with `bakegen generate`"
+        return "buildx needs secrets and keys even for --print; `bakegen verify --with hcl2` does not"
+    return "run `bakegen generate --bake --force` to undo manual edits"

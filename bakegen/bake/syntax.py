@@ -27,7 +27,7 @@ def compare(content: bytes, expected: bytes) -> int:
     here, there = _statements(content), _statements(expected)
     problems = [mismatch(f"{name} is missing", 0) for name in there if name not in here]
     problems += [
-        mismatch(f"{name} is superfluous: no manifest makes it", tokens[0].line or 0, tokens[0].column or 0)
+        mismatch(f"{name} is not in the manifests", tokens[0].line or 0, tokens[0].column or 0)
         for name, tokens in here.items()
         if name not in there
     ]
@@ -71,7 +71,7 @@ def _difference(name: str, here: Tokens, there: Tokens) -> Problem | None:
     for found, wanted in zip_longest(here, there):
         if found is None or wanted is None or found.strip() != wanted.strip():
             place = found if found is not None else here[-1]
-            message = f"{name}: {_shown(found)} stands here, the manifests make {_shown(wanted)}"
+            message = f"{name}: found {_shown(found)}, expected {_shown(wanted)}"
             return mismatch(message, place.line or 0, place.column or 0)
     return None
 
@@ -97,7 +97,7 @@ def _parse(content: bytes) -> Tree[Token]:
         problem = unreadable("is not UTF-8", content, content[: error.start].count(b"\n") + 1)
     except UnexpectedInput as error:
         found = getattr(error, "token", None) or getattr(error, "char", None) or "the end of the file"
-        problem = unreadable(f"python-hcl2 does not expect {str(found)!r} here", content, error.line, error.column)
+        problem = unreadable(f"python-hcl2 did not expect {str(found)!r} here", content, error.line, error.column)
     except LarkError as error:
         problem = unreadable(f"python-hcl2: {error}", content)
     except RecursionError:

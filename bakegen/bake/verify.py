@@ -40,7 +40,7 @@ def read_content(root: Path) -> bytes:
         return read_input(root, BAKE_FILE, MOST_GENERATED)[0]
     except InputError as error:
         if error.code == "missing-file":
-            raise fail("no-bake-file", f"there is no {BAKE_FILE}", hint="write it: bakegen generate") from error
+            raise fail("no-bake-file", f"{BAKE_FILE} does not exist", hint="run `bakegen generate`") from error
         raise error.at(Position(BAKE_FILE)) from error
 
 
@@ -59,9 +59,7 @@ def find_tool(graph: Graph, tool: str | None = None) -> Buildx | None:
     if not tool:
         return None
     least = ".".join(map(str, needed))
-    raise fail(
-        "no-buildx", f"there is no buildx of version {least} or newer here", hint="install it, or use --with hcl2"
-    )
+    raise fail("no-buildx", f"buildx {least} or newer was not found", hint="install it, or use --with hcl2")
 
 
 def needed_buildx(graph: Graph) -> tuple[int, int]:
@@ -198,23 +196,23 @@ def _missing(model: Reading, read: Reading) -> Iterator[Problem]:
     for kind, said, found in _kinds(model, read):
         for name in said:
             if name not in found:
-                yield mismatch(f'{kind} "{name}" is missing: bake reads nothing of that name')
+                yield mismatch(f'{kind} "{name}" is missing')
 
 
 def _differences(model: Reading, read: Reading, places: _Places) -> Iterator[Problem]:
     for kind, said, found in _kinds(model, read):
         for name in found:
             if name not in said and not name.startswith("_"):  # which is not for the command line
-                yield mismatch(f'{kind} "{name}" is superfluous: no manifest makes it', places.line(kind, name))
+                yield mismatch(f'{kind} "{name}" is not in the manifests', places.line(kind, name))
     for name, attributes in model.targets.items():
         if name in read.targets:
             for field, here, there in _differing(read.targets[name], attributes):
-                message = f'target "{name}", {field}: bake reads {here}, the manifests say {there}'
+                message = f'target "{name}", {field}: found {here}, expected {there}'
                 yield mismatch(message, places.line("target", name))
     for name in model.groups:
         if name in read.groups:
             for _, here, there in _differing({"targets": read.members(name)}, {"targets": model.members(name)}):
-                message = f'group "{name}", targets: bake reads {here}, the manifests say {there}'
+                message = f'group "{name}", targets: found {here}, expected {there}'
                 yield mismatch(message, places.line("group", name))
 
 

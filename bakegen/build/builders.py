@@ -91,7 +91,7 @@ def pick_builders(manifests: Sequence[Manifest], names: Sequence[str]) -> list[B
     if unknown:
         raise fail(
             "unknown-builder",
-            f'no manifest declares a builder "{unknown[0]}"',
+            f'there is no builder "{unknown[0]}" in the manifests',
             hint=did_you_mean(unknown[0], declared),
         )
     return [builder for name, builder in sorted(declared.items()) if not names or name in names]
@@ -115,8 +115,8 @@ def choose_builder(manifests: Iterable[Manifest], asked: str = "") -> BuilderCho
         listed = ", ".join(f'"{manifest.image}" on "{name}"' for name, manifest in firsts.items())
         raise fail(
             "several-builders",
-            f"the selected images are built on different builders: {listed}",
-            hint=f"choose one, --builder {next(iter(firsts))}, or build the images one by one",
+            f"the selected images use different builders: {listed}",
+            hint=f"use --builder {next(iter(firsts))} for all, or build the images one at a time",
         )
     for name, manifest in firsts.items():
         builder = manifest.builders[0]
@@ -130,13 +130,13 @@ def require_as_declared(choice: BuilderChoice) -> None:
         return
     comparison = compare_builder(choice.declared)
     if not comparison.exists:
-        raise builder_mismatch(f'there is no builder "{choice.name}", which {choice.source} declares')
+        raise builder_mismatch(f'the builder "{choice.name}", declared at {choice.source}, does not exist')
     if comparison.differences:
         listed = "; ".join(comparison.differences)
         raise builder_mismatch(f'the builder "{choice.name}" does not match {choice.source}: {listed}')
 
 
-def builder_mismatch(message: str, hint: str = "update it: bakegen builder create") -> BakegenError:
+def builder_mismatch(message: str, hint: str = "run `bakegen builder create`") -> BakegenError:
     """Return the error for a builder that is not what it should be."""
     return fail("builder-mismatch", message, hint=hint)
 

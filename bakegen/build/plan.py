@@ -65,7 +65,7 @@ def plan_build(project: Project, selected: Sequence[Target], wish: BuildOptions)
     wanted = [target for target in selected if target.name in platforms]
     if wish.push or wish.load:
         what = "push" if wish.push else "load"
-        hint = f"leave --{what} out to build without it, or name what is built from it"
+        hint = f"leave out --{what}, or choose what is built from it"
         wanted = published(wanted, what, hint)
     if wish.load:
         _check_loadable(wanted, platforms)
@@ -115,8 +115,8 @@ def check_current(project: Project, names: Iterable[str]) -> None:
     if stale:
         raise fail(
             "stale-output",
-            f"what is to be built is not what the manifests make: {some(stale)}",
-            hint="write it: bakegen generate",
+            f"not up to date: {some(stale)}",
+            hint="run `bakegen generate`",
         )
 
 
@@ -127,8 +127,8 @@ def platforms_left(targets: Sequence[Target], asked: str) -> dict[str, tuple[str
         known = dict.fromkeys(platform for target in targets for platform in target.platforms)
         raise fail(
             "empty-selection",
-            f"nothing of what is selected is for {asked}",
-            hint=f"it is for {', '.join(known)}",
+            f"no selected target is built for {asked}",
+            hint=f"available: {', '.join(known)}",
         )
     return {name: platforms for name, platforms in left.items() if platforms}
 
@@ -141,7 +141,7 @@ def published(targets: Sequence[Target], what: str, hint: str) -> list[Target]:
         verb = "is" if len(names) == 1 else "are"
         raise fail(
             "not-published",
-            f"there is nothing to {what}: {some(names)} {verb} not published",
+            f"nothing to {what}: {some(names)} {verb} not published",
             hint=hint,
         )
     return found
@@ -153,8 +153,8 @@ def _check_loadable(targets: Sequence[Target], platforms: Mapping[str, tuple[str
         if others:
             raise fail(
                 "several-platforms",
-                f"--load takes one platform, and {target.name} is for {', '.join((first, *others))}",
-                hint=f"choose one, --platform {first}, or send them all to a registry with --push",
+                f"--load supports one platform, but {target.name} is built for {', '.join((first, *others))}",
+                hint=f"use --platform {first}, or push all of them to a registry with --push",
             )
 
 

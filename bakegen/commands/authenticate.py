@@ -19,14 +19,16 @@ def authenticate(
     context: typer.Context,
     images: Images = None,
     registry: Annotated[str, typer.Option("--registry", metavar="HOST", help="Only this registry.")] = "",
-    check: Annotated[bool, typer.Option("--check", help="Do not log in; check the logins that docker has.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Do not log in; check the logins that docker has stored.")
+    ] = False,
     form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
-    """Log docker in to the registries of images.
+    """Log in to the registries of images with docker login.
 
-    Users and passwords come from environment variables, or from .env at the root of the project. The manifest names the
-    variables, or they are those of the kind of registry, such as QUAY_USER and QUAY_PASSWORD. Docker gets the password on
-    its standard input. With BAKEGEN_REGISTRY, only that registry counts.
+    User names and passwords are read from environment variables, or from .env in the project root. The manifest names
+    the variables; by default, they depend on the registry, such as QUAY_USER and QUAY_PASSWORD. With BAKEGEN_REGISTRY,
+    only that registry is used.
     """
     from bakegen.registries.authenticate import check_all, log_in_to_all, stop_if_any
     from bakegen.registries.destinations import find_destinations

@@ -36,10 +36,10 @@ def build(
     context: typer.Context,
     selectors: Selectors = None,
     push: Annotated[bool, typer.Option("--push", help="Push the images to their registries.")] = False,
-    load: Annotated[bool, typer.Option("--load", help="Load the images into the engine, for one platform.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Build everything if nothing is selected.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Load the images into the engine; one platform only.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Build all targets if none are selected.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build nothing; show the command and print the bake file.")
+        bool, typer.Option("--dry-run", help="Show the command and the bake file; do not build.")
     ] = False,
     builder: Annotated[str, typer.Option(metavar="NAME", help="The builder to use.", show_default=False)] = "",
     platform: Annotated[
@@ -48,16 +48,16 @@ def build(
     ] = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Build without the cache.")] = False,
     metadata_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the metadata of bake to a file.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Write bake's metadata to a file.", show_default=False)
     ] = None,
-    form: Annotated[TextFormat, typer.Option("--format", help="How the summary is printed.")] = TextFormat.text,
+    form: Annotated[TextFormat, typer.Option("--format", help="Format of the summary.")] = TextFormat.text,
 ) -> None:
     """Build the selected targets with docker buildx bake.
 
-    Bake reads a bake file of only these targets and what they are built from. Its progress is shown, and its exit code
-    is the exit code of bakegen.
+    The bake file that bake reads contains only these targets and what they are built from. bakegen shows bake's progress
+    and exits with its exit code.
 
-    An axis can be an option too: --releases cudnn --python-version 3.9. Arguments after -- go to bake.
+    Axes can be options as well: --releases cudnn --python-version 3.9. Arguments after -- are passed to bake.
     """
     from bakegen.build.builders import choose_builder, require_as_declared
     from bakegen.build.plan import BuildOptions, plan_build
@@ -66,7 +66,7 @@ def build(
     from bakegen.docker.process import asking
 
     if push and load:
-        context.fail("--push and --load exclude each other")
+        context.fail("--push and --load cannot be combined")
     kept = output_file(context, metadata_file)
     with asking() as asker:  # docker takes its time to answer: meanwhile, the project is read and rendered
         version = None if dry_run else ask_version(asker)
@@ -116,12 +116,12 @@ def _show_failure(outcome: BuildOutcome, buildx: Buildx, sent: str) -> None:
     from bakegen.docker.history import FIRST_WITH_HISTORY
 
     for node in outcome.silent:
-        warn(f"{node} does not answer: what it has built is unknown")
+        warn(f"{node} does not respond; what it has built is unknown")
     if not outcome.results:
         return
     if buildx.version < FIRST_WITH_HISTORY:
         first = ".".join(map(str, FIRST_WITH_HISTORY))
-        warn(f"buildx {buildx.text} cannot tell which targets have failed; buildx {first} and newer can")
+        warn(f"buildx {buildx.text} does not report which targets failed; buildx {first} or newer does")
     unchanged = "; tags of targets that were not pushed are unchanged" if sent == "pushed" else ""
     warn("\n".join([f"bake ended with exit code {outcome.code}{unchanged}:", *_table(outcome, sys.stderr)]))
 

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Manage the builders that manifests declare.")
 
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Declared builders. All of them by default.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Run nothing; print the commands.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Declared builders. Defaults to all.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands; do not run them.")]
 
 
 @app.command("create", cls=Command)
@@ -48,14 +46,14 @@ def create(context: typer.Context, names: Names = None, dry_run: DryRun = False)
             for difference in comparison.differences:
                 say(f"{name}: {difference}")
             for words in comparison.commands:
-                _run(buildx, words, f'make the builder "{name}"')
+                _run(buildx, words, f'create the builder "{name}"')
 
 
 @app.command("show", cls=Command)
 def show(
     context: typer.Context,
     names: Names = None,
-    form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
+    form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
     """Show declared builders, and how the existing ones differ."""
     from bakegen.build.builders import BuilderComparison, compare_builder, pick_builders
@@ -129,7 +127,7 @@ def _run(buildx: Buildx, words: tuple[str, ...], what: str) -> None:
 
     say(_shown(words))
     if complaint := run_buildx(buildx, words):
-        raise builder_mismatch(f"buildx does not {what}: {complaint}", "")
+        raise builder_mismatch(f"buildx cannot {what}: {complaint}", "")
 
 
 def _shown(words: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ _SHOWN = 20  # paths of one kind that are named
 
 def say_waiting() -> None:
     """Tell that another run is at work in this project."""
-    say("waiting for another bakegen to finish")
+    say("waiting for another bakegen process to finish")
 
 
 def say_changes(changes: Changes, *, done: bool) -> None:

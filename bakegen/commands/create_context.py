@@ -15,14 +15,14 @@ def create_context(
     context: typer.Context,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image families.", show_default=False)],
     validate: Annotated[
-        bool, typer.Option("--validate", help="Check what is written against the published schemas, too.")
+        bool, typer.Option("--validate", help="Also check the files against the published schemas.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that were edited by hand.")] = False,
-    form: Annotated[TextFormat, typer.Option("--format", help="How the changes are printed.")] = TextFormat.text,
+    form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
     """Write dockerfiles.json and images.json of an image.
 
-    They tell what is rendered and what is built. Nothing is written if any manifest or template has a problem.
+    They describe what is rendered and what is built. If any manifest or template has a problem, nothing is written.
     """
     from bakegen.output.lock import lock
     from bakegen.output.write import write
@@ -43,4 +43,4 @@ def create_context(
         print_json(changes_data(changes))
     say_changes(changes, done=True)
     if validate:
-        say(f"{count(len(made), 'file')} as the schemas say")
+        say(f"{count(len(made), 'file')} match the schemas")

@@ -22,8 +22,8 @@ def doctor(
 ) -> None:
     """Check this machine and project; suggest fixes.
 
-    Docker, buildx and its builders, platforms, registries, disk space, and whether the generated files are up to date.
-    Nothing is changed. Exits with 1 if there is an error; warnings alone are no failure.
+    Checks Docker, buildx and its builders, platforms, registries, disk space, and whether the generated files are up to
+    date. Changes nothing. Exits with 1 if there is an error; warnings do not count.
     """
     from dataclasses import asdict
 

@@ -16,16 +16,17 @@ def explain(
     context: typer.Context,
     words: Annotated[
         list[str],
-        typer.Argument(metavar="TARGET|TAG|SELECTOR...", help="A target, a tag, or selectors that pick one target."),
+        typer.Argument(metavar="TARGET|TAG|SELECTOR...", help="A target, a tag, or selectors that match one target."),
     ],
-    form: Annotated[TextFormat, typer.Option("--format", help="How it is printed.")] = TextFormat.text,
+    form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
-    """Explain a target or a tag: which manifest line sets each value, and why.
+    """Explain what a target or tag is made of, and why.
 
-    Its tags, platforms, parents, groups and build args, and the commands that build it. Values are those that bake reads:
-    BAKEGEN_REGISTRY, BAKEGEN_PLATFORMS and the variables of the manifests count.
+    Shows which manifest line sets each value: tags, platforms, parents, groups and build args. Also shows the commands
+    that build it. Like bake, it reads BAKEGEN_REGISTRY, BAKEGEN_PLATFORMS and the variables of the manifests from the
+    environment.
 
-    For a target that does not exist, say why.
+    For a target that does not exist, explains why.
     """
     from bakegen.views.explain import explain as explain_target
 

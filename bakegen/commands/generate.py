@@ -18,30 +18,30 @@ def generate(
     context: typer.Context,
     images: Images = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; show what has drifted and exit 1 if anything has.")
+        bool, typer.Option("--check", help="Write nothing; show what is out of date, and exit with 1 if anything is.")
     ] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite outputs that were edited by hand.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that were edited by hand.")] = False,
     dockerfiles: Annotated[bool, typer.Option("--dockerfiles", help="Only Dockerfiles and their side files.")] = False,
     docs: Annotated[bool, typer.Option("--docs", help="Only READMEs.")] = False,
     bake: Annotated[bool, typer.Option("--bake", help="Only docker-bake.hcl and versions.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="All of these, as if none were named.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of these. This is the default.")] = False,
     save_metadata: Annotated[
-        bool, typer.Option("--save-metadata", help="Write dockerfiles.json and images.json too.")
+        bool, typer.Option("--save-metadata", help="Also write dockerfiles.json and images.json.")
     ] = False,
     version: Annotated[
         str | None,
-        typer.Option("--target-version", metavar="V", help="Set the default of VERSION, in the manifest as well."),
+        typer.Option("--target-version", metavar="V", help="Set the default of VERSION in the manifest first."),
     ] = None,
     authenticate: Annotated[
-        bool, typer.Option("--authenticate", help="Then log docker in to the registries of the images.")
+        bool, typer.Option("--authenticate", help="Afterwards, log in to the registries of the images.")
     ] = False,
-    form: Annotated[TextFormat, typer.Option("--format", help="How the changes are printed.")] = TextFormat.text,
+    form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
     """Write Dockerfiles, READMEs and docker-bake.hcl.
 
-    Only what differs is touched, and what is no longer made is removed. Files that bakegen did not make, or that were
-    edited by hand since, are reported instead of overwritten.
+    Only files that differ are written, and files that are no longer generated are removed. Files that bakegen did not
+    create, or that were edited by hand, are reported and not overwritten.
     """
     from bakegen.generation import Run, carry_out
     from bakegen.render.parts import PARTS
@@ -51,7 +51,7 @@ def generate(
     parts = () if everything else tuple(part for part in PARTS if named[part])
     writes = not (check or diff)
     if authenticate and not writes:
-        context.fail("--authenticate goes with neither --check nor --diff: they change nothing")
+        context.fail("--authenticate cannot be combined with --check or --diff")
     root = find_root(context.obj)
     run = Run(
         images=tuple(images or ()),

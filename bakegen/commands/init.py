@@ -17,23 +17,21 @@ def init(
         str | None,
         typer.Option(
             metavar="RELEASE[(PROPERTY)],...",
-            help="Its releases; one with a property in parentheses is only for distributions that have it.",
+            help="Releases of the family. One with a property in parentheses is only built for distributions that have it.",
             show_default=False,
         ),
     ] = None,
     registry: Annotated[
         str | None,
-        typer.Option(
-            metavar="PREFIX", help="Where its images are pushed to, such as ghcr.io/acme.", show_default=False
-        ),
+        typer.Option(metavar="PREFIX", help="Where to push its images, such as ghcr.io/acme.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a first manifest, with its templates.
+    """Create a manifest and its templates.
 
-    In the project that the folder belongs to, or as a new one. Nothing is overwritten.
+    They are added to the project that contains the current folder, or to a new one. Existing files are never overwritten.
 
-    --releases "runtime,cudnn(gpu),devel" makes three releases on an unpublished base; cudnn is only for distributions
-    that say gpu: true. Without it, the family is a single image.
+    --releases "runtime,cudnn(gpu),devel" declares three releases, built on an unpublished base; cudnn is only built for
+    distributions with gpu: true. Without --releases, the family is a single image.
     """
     from bakegen.docker.process import ending_on_signals
     from bakegen.errors import BakegenError, MisuseError

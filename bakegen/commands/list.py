@@ -25,15 +25,15 @@ def list_(
         list[str] | None,
         typer.Argument(
             metavar="[targets|groups|tags|dockerfiles] [SELECTOR]...",
-            help="What to list (targets if left out), and which.",
+            help="What to list (targets by default), and which.",
         ),
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
 ) -> None:
     """List targets, groups, tags or Dockerfiles.
 
-    Tags and platforms are those that bake reads: BAKEGEN_REGISTRY, BAKEGEN_PLATFORMS and the variables of the manifests
-    count, such as APP_VERSION.
+    Like bake, it reads BAKEGEN_REGISTRY, BAKEGEN_PLATFORMS and the variables of the manifests, such as APP_VERSION, from
+    the environment.
     """
     from bakegen.views import listing
 

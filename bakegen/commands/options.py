@@ -24,7 +24,7 @@ class Command(typer.core.TyperCommand):
             is_flag=True,
             expose_value=False,
             callback=lambda _context, _option, wanted: be_quiet(wanted),
-            help="Say nothing but what is wrong.",
+            help="Only print errors.",
         )
         super().__init__(*args, params=[*(params or []), quiet], **kwargs)
 
@@ -51,33 +51,31 @@ class TextFormat(StrEnum):
     json = "json"
 
 
-Images = Annotated[
-    list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Image families; all of them if left out.")
-]
+Images = Annotated[list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Image families. Defaults to all.")]
 Selectors = Annotated[
-    list[str] | None, typer.Argument(metavar="[SELECTOR]...", help="What to pick, such as runtime python=3.9.")
+    list[str] | None, typer.Argument(metavar="[SELECTOR]...", help="Targets to select, such as runtime python=3.9.")
 ]
 
 
 def output_file(context: typer.Context, named: Path | None) -> Path | None:
-    """Return where a result is to be written, None if nowhere; raises `BakegenError` if that cannot be.
+    """Return where to write a result, None if nowhere; raises `BakegenError` if that cannot be.
 
     Rather now than when the work of an hour is done.
     """
     if named is None:
         return None
     file = absolute(context.obj / named)
-    why, hint = "", "name another place"
+    why, hint = "", "choose another path"
     try:
         is_file = file.is_file()
         if not file.parent.is_dir():
-            why, hint = "there is no folder for it", "make the folder first"
+            why, hint = "its folder does not exist", "create the folder first"
         elif not is_file and os.path.lexists(file):
-            why = "it is there already, and no file"
+            why = "it exists and is not a file"
         elif not os.access(file if is_file else file.parent, os.W_OK):
             why = "Permission denied"
     except OSError as error:
-        why = error.strerror or "it cannot be looked at"
+        why = error.strerror or "it cannot be read"
     if why:
         raise fail("cannot-write", f"cannot write {file}: {why}", hint=hint)
     return file

@@ -21,14 +21,14 @@ def push_readme(
     context: typer.Context,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image families.", show_default=False)],
     registry: Annotated[str, typer.Option("--registry", metavar="HOST", help="Only this registry.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Push nothing; print the commands.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands; do not push.")] = False,
     form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
     """Push READMEs to the registries that show them.
 
-    They are pushed to repositories with `readme: true`, by the docker plugin pushrm. It takes the login that docker has
-    stored, or the variables of the registry, such as DOCKER_USER and DOCKER_PASSWORD. Quay wants a token of an
-    application in APIKEY__QUAY_IO.
+    Uses the docker plugin pushrm, for repositories with `readme: true`. It uses the login that docker has stored, or the
+    variables of the registry, such as DOCKER_USER and DOCKER_PASSWORD. Quay requires an application token in
+    APIKEY__QUAY_IO.
     """
     from bakegen.errors import BakegenError
     from bakegen.registries import pushrm

@@ -21,12 +21,12 @@ class SchemaKind(StrEnum):
 def schema(
     kind: Annotated[
         SchemaKind,
-        typer.Argument(metavar="[manifest|dockerfiles|images]", help="What the schema is of.", show_default=False),
+        typer.Argument(metavar="[manifest|dockerfiles|images]", help="Which schema to print.", show_default=False),
     ] = SchemaKind.manifest,
 ) -> None:
     """Print the JSON Schema of manifests, for editors.
 
-    Or that of what create-context writes.
+    Or that of the files that create-context writes.
     """
     from bakegen.source.resources import schema_of
 

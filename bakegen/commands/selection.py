@@ -50,7 +50,7 @@ def selected_in(
         context.fail(str(error))
     if not selectors and not everything:
         there_is = "\n".join(choices(graph))
-        context.fail(f"say what to {verb}, or --all for everything:\n{there_is}")
+        context.fail(f"select what to {verb}, or use --all for everything:\n{there_is}")
     return graph.select(selectors)
 
 

@@ -19,31 +19,31 @@ PROCESSORS = os.cpu_count() or 1
 def run_tests(
     context: typer.Context,
     selectors: Selectors = None,
-    everything: Annotated[bool, typer.Option("--all", help="Test everything if nothing is selected.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Test all targets if none are selected.")] = False,
     platform: Annotated[
         str,
         typer.Option(metavar="PLATFORM[,...]", help="Only these of the declared platforms.", show_default=False),
     ] = "",
     pull: Annotated[
-        bool, typer.Option("--pull", help="Test the images in the registries, even if the engine has them.")
+        bool, typer.Option("--pull", help="Test the images in the registries, not those in the engine.")
     ] = False,
     jobs: Annotated[
         int,
         typer.Option(
-            min=1, metavar="N", help="Images to test at once. By default, one per processor.", show_default=False
+            min=1, metavar="N", help="Images to test in parallel. Defaults to one per processor.", show_default=False
         ),
     ] = PROCESSORS,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML.", show_default=False)
     ] = None,
-    form: Annotated[TextFormat, typer.Option("--format", help="How the results are printed.")] = TextFormat.text,
+    form: Annotated[TextFormat, typer.Option("--format", help="Output format.")] = TextFormat.text,
 ) -> None:
     """Run the manifest's checks on built images.
 
-    Every selected tag is looked up in the engine, then in its registry. Each image is tested once on each of its
-    platforms, in containers without a network. The exit code is 1 if a check fails.
+    Each selected tag is looked up in the engine, then in its registry. Each image is tested once per platform, in
+    containers without network access. Exits with 1 if a check fails.
 
-    An axis can be an option too: --releases cudnn --python-version 3.9.
+    Axes can be options as well: --releases cudnn --python-version 3.9.
     """
     from bakegen.testing import report, run
     from bakegen.views.listing import table
@@ -52,7 +52,7 @@ def run_tests(
     selected = selected_in(context, project, selectors, everything=everything, verb="test")
     plan = run.plan_checks(project, selected, platform)
     if plan.unchecked:
-        say(f"left out: {count(plan.unchecked, 'target')} without checks")
+        say(f"skipped: {count(plan.unchecked, 'target')} without checks")
     file = output_file(context, junit)
     results = run.run_checks(project, plan, progress, pull=pull, jobs=jobs)
     refusal = _write(file, report.junit(results)) if file else ""

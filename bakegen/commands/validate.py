@@ -24,12 +24,11 @@ class ProblemFormat(StrEnum):
 def validate(
     context: typer.Context,
     images: Images = None,
-    form: Annotated[ProblemFormat, typer.Option("--format", help="How problems are printed.")] = ProblemFormat.text,
+    form: Annotated[ProblemFormat, typer.Option("--format", help="Output format.")] = ProblemFormat.text,
 ) -> None:
     """Report all problems at once; write nothing.
 
-    All manifests and templates are checked, all Dockerfiles are rendered, and the
-    texts of all checks are evaluated.
+    Checks all manifests and templates, renders all Dockerfiles, and evaluates the expressions of all checks.
     """
     from bakegen.render.files import render_project
     from bakegen.testing.checks import evaluate_checks
@@ -61,7 +60,7 @@ def _as_data(problem: Problem) -> dict[str, Any]:
         "file": where.file if where else None,
         "line": where.line if where else None,
         "column": where.column if where else None,
-        "hint": problem.hint,
+        "hint": problem.remedy,
     }
 
 
@@ -69,6 +68,6 @@ def _as_annotation(problem: Problem) -> str:
     """Return a problem as GitHub's runners read it from a log."""
     where = problem.position
     place = f" file={where.file},line={max(1, where.line)},col={max(1, where.column)}," if where else " "
-    hint = f" ({problem.hint})" if problem.hint else ""
+    hint = f" ({problem.remedy})" if problem.remedy else ""
     text = f"{problem.message}{hint}".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return printable(f"::error{place}title={problem.code}::{text}")

@@ -21,13 +21,14 @@ class Tool(StrEnum):
 def verify(
     context: typer.Context,
     tool: Annotated[
-        Tool | None, typer.Option("--with", help="What reads the file; buildx if there is one, else python-hcl2.")
+        Tool | None,
+        typer.Option("--with", help="What reads the file. Defaults to buildx, or python-hcl2 if there is no buildx."),
     ] = None,
 ) -> None:
-    """Check that docker-bake.hcl is what the manifests say.
+    """Check that docker-bake.hcl matches the manifests.
 
-    buildx reads the file, and each target and group is compared with the manifests. Without buildx, python-hcl2 compares
-    the file with the one that `bakegen generate` would write. Neither needs a daemon or a network.
+    buildx reads the file, and every target and group is compared with the manifests. Without buildx, python-hcl2 compares
+    the file with what `bakegen generate` would write. Neither needs a daemon or a network.
     """
     from bakegen.bake.model import BAKE_FILE
     from bakegen.bake.verify import find_tool, judge, read_content
@@ -36,12 +37,12 @@ def verify(
     project = project_in(context)
     buildx = find_tool(project.graph, tool)
     content = read_content(project.root)
-    say(f"{BAKE_FILE} is read by {f'buildx {buildx.text}' if buildx else 'python-hcl2'}")
+    say(f"reading {BAKE_FILE} with {f'buildx {buildx.text}' if buildx else 'python-hcl2'}")
     if buildx:
         targets, groups = judge(project.graph, content, buildx)
-        say(f"{count(targets, 'target')} and {count(groups, 'group')} are what the manifests say")
+        say(f"{count(targets, 'target')} and {count(groups, 'group')} match the manifests")
     else:
         from bakegen.bake.syntax import compare  # costs a tenth of a second
 
         statements = compare(content, render_bake_file(project))
-        say(f"{count(statements, 'block')} are what the manifests make")
+        say(f"{count(statements, 'block')} match the manifests")

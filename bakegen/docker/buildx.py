@@ -23,8 +23,8 @@ _USABLE = ("running", "inactive", "stopped")  # what a node is that can build, p
 _HINTS = {  # what docker says -> what helps
     "permission denied": "join the group that owns the socket, `sudo usermod -aG docker $USER`, and log in again",
     "no builder": "`docker buildx ls` lists the builders",
-    "no answer from": "start BuildKit there, or build for other platforms with --platform",
-    "connect to the docker": "start the engine, `sudo systemctl start docker`, or let DOCKER_HOST say where it is",
+    "no response from": "start BuildKit there, or build for other platforms with --platform",
+    "connect to the docker": "start the engine, `sudo systemctl start docker`, or set DOCKER_HOST",
 }
 _ask_for_a_minute = partial(ask, patience=60)
 
@@ -59,9 +59,7 @@ def buildx_of(command: tuple[str, ...], said: str) -> Buildx | None:
 def require_docker() -> None:
     """Raise `BakegenError` if there is no docker client on this machine."""
     if not shutil.which("docker"):
-        raise fail(
-            "no-docker", "there is no docker here", hint="https://docs.docker.com/engine/install/ tells how to get it"
-        )
+        raise fail("no-docker", "docker not found on PATH", hint="install it: https://docs.docker.com/engine/install/")
 
 
 def ask_version(asker: Asker) -> Program:
@@ -81,8 +79,8 @@ def require_buildx(found: Buildx | None, least: tuple[int, int] = OLDEST_BUILDX)
     if not found or found.version < least:
         raise fail(
             "no-buildx",
-            f"there is no buildx of version {'.'.join(map(str, least))} or newer here",
-            hint="https://github.com/docker/buildx#installing tells how to get it",
+            f"buildx {'.'.join(map(str, least))} or newer was not found",
+            hint="install it: https://github.com/docker/buildx#installing",
         )
     return found
 
@@ -104,7 +102,7 @@ def require_builder(asked: Program, platforms: Iterable[str]) -> None:
         needed = needed_nodes(builder.nodes, platforms)
         silent = [f"{node.name} at {node.endpoint}" for node in needed if node.status == "inactive"]
         if silent:
-            raise no_engine(f"error: no answer from {', '.join(silent)}")
+            raise no_engine(f"error: no response from {', '.join(silent)}")
 
 
 def run_buildx(buildx: Buildx, words: Sequence[str]) -> str:
@@ -130,8 +128,8 @@ def require_daemon() -> None:
 def no_engine(said: str, what: str = "build here") -> BakegenError:
     """Return the error for what docker said of an engine that does not answer, and so cannot do `what`."""
     complaint = _COMPLAINT.search(said)
-    message = complaint[1] if complaint else said.strip().partition("\n")[0] or "it says nothing"
+    message = complaint[1] if complaint else said.strip().partition("\n")[0] or "no error message"
     hint = next(
-        (hint for words, hint in _HINTS.items() if words in message.lower()), "`docker buildx inspect` tells more"
+        (hint for words, hint in _HINTS.items() if words in message.lower()), "`docker buildx inspect` shows details"
     )
     return fail("no-docker", f"docker cannot {what}: {message}", hint=hint)

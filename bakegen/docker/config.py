@@ -90,7 +90,7 @@ def read_docker_config() -> DockerConfig:
             helpers={**(content.get("credHelpers") or {})},
         )
     except (AttributeError, TypeError):
-        raise _broken(file, "not a configuration of docker's") from None
+        raise _broken(file, "not a Docker configuration") from None
 
 
 def _given() -> dict[str, dict[str, str]]:
@@ -124,8 +124,8 @@ def _login(user: str, password: str, token: str = "") -> StoredLogin | None:
 def _broken(file: Path, reason: str) -> BakegenError:
     return fail(
         "docker-config",
-        f"docker's configuration {file} cannot be read: {reason}",
-        hint="fix it, or move it away and log in again",
+        f"the Docker configuration {file} cannot be read: {reason}",
+        hint="fix it, or remove it and log in again",
     )
 
 
@@ -142,8 +142,8 @@ def _from_helper(name: str, server: str, run: RunProgram) -> StoredLogin | None:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        message = f"credential helper {program} does not answer for {server}"
-        raise fail("docker-config", message, hint=f"try it: echo {server} | {program} get")
+        message = f"credential helper {program} fails for {server}"
+        raise fail("docker-config", message, hint=f"run it to see why: echo {server} | {program} get")
     user, secret = str(answer.get("Username", "")), str(answer.get("Secret", ""))
     return _login("", "", secret) if user == _TOKEN_USER else _login(user, secret)
 
@@ -153,7 +153,7 @@ def missing_helper(program: str) -> BakegenError:
     return fail(
         "missing-helper",
         f"credential helper {program} not found on PATH",
-        hint=f"install it, or take it out of {config_folder() / 'config.json'} (`credsStore`, `credHelpers`)",
+        hint=f"install it, or remove it from {config_folder() / 'config.json'} (`credsStore`, `credHelpers`)",
     )
 
 

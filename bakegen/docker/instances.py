@@ -54,7 +54,7 @@ def read_instance(name: str) -> Instance | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise fail(
             "unreadable-file",
-            f'is not what buildx keeps of a builder: "{name}" cannot be read',
+            "this is not a valid buildx builder",
             position=Position(str(file)),
             hint="remove the file",
         ) from error

@@ -96,7 +96,7 @@ class Program:
                 except subprocess.TimeoutExpired:
                     _kill(self._process)
                     self._process.communicate()
-                    self._reply = Reply(None, said=f"no answer within {patience:g} seconds")
+                    self._reply = Reply(None, said=f"no response within {patience:g} seconds")
                 else:
                     self._reply = Reply(self._process.returncode, _text(out), _text(said))
         return self._reply or Reply(None)

@@ -39,7 +39,7 @@ def judge_builder(facts: Facts, use: BuilderUse, engine: Finding, buildx: Findin
     if builder.complaint:
         return Finding(check, "error", f"{title}: {builder.complaint}", _leave_builder(facts, use))
     lost = [node for node in builder.nodes if _is_lost(builder, node)]
-    said = ", ".join(f"{node.name} at {node.endpoint} does not answer" for node in lost)
+    said = ", ".join(f"{node.name} at {node.endpoint} does not respond" for node in lost)
     if len(lost) == len(builder.nodes):
         if engine.state == "error" and builder.driver in {"docker", "docker-container"}:
             return unknown(check, engine)
@@ -48,7 +48,7 @@ def judge_builder(facts: Facts, use: BuilderUse, engine: Finding, buildx: Findin
         fix = f"docker buildx create --name {builder.name} --leave --node {lost[0].name}"
         return Finding(check, "warning", f"{title}: {said}", _leave_builder(facts, use) if use.declared else fix)
     if _takes_one_platform(facts, use, builder):
-        found = f"{title}: builds one platform at a time, as the engine does not use the containerd image store"
+        found = f"{title}: builds one platform at a time, because the engine does not use the containerd image store"
         return Finding(check, "error", found, "docker buildx create --use")
     asleep = [node for node in builder.nodes if not node.runs]
     return Finding(check, "ok", f"{title}, which starts with the first build" if asleep else title)
@@ -79,14 +79,16 @@ def judge_platforms(facts: Facts, use: BuilderUse, cause: Finding) -> Iterator[F
     for name, node in chosen.items():
         lost = [one.name for one in needed_nodes(builder.nodes, [name]) if _is_lost(builder, one)]
         if lost:
-            how = "builds it" if node and name in node.claimed else "is asked, as it is given to no node"
-            found = Finding("", "error", f"not at all: {lost[0]} {how}, and does not answer", cause.fix)
+            how = (
+                "builds it" if node and name in node.claimed else "is needed, because no node is assigned this platform"
+            )
+            found = Finding("", "error", f"cannot be built: {lost[0]} {how}, and does not respond", cause.fix)
         elif node and offers(node, name):
             where = f" on {node.name}" if len(builder.nodes) > 1 else ""
             found = Finding("", "ok", f"{_HOW[builds_how(node, name)]}{where}")
         elif not all(one.runs for one in ([node] if node else builder.nodes)):
             fix = f"docker buildx inspect --bootstrap {builder.name}"
-            found = Finding("", "warning", f"not known until {builder.name} has started", fix)
+            found = Finding("", "warning", f"unknown until {builder.name} has started", fix)
         else:
             found = _absent(builder, node or builder.nodes[0], name, absent)
         yield replace(found, check=f"platform {name}{on}")
@@ -102,13 +104,13 @@ def _absent(builder: InspectedBuilder, node: InspectedNode, name: str, absent: S
     if not _can_be_emulated(node, name):
         create = "--use" if builder.driver == "docker" else f"--append --name {builder.name}"
         fix = f"docker buildx create {create} --platform {name} ssh://USER@HOST"
-        return Finding("", "error", "not at all: it takes a machine of that kind", fix)
+        return Finding("", "error", "cannot be built: it requires a machine of that platform", fix)
     archs = ",".join(dict.fromkeys(Platform(other).arch for other in absent if _can_be_emulated(node, other)))
     fix = _install_emulators(builder, node, archs)
     if builder.driver == "docker":
-        return Finding("", "error", "not at all: there is no emulator for it", fix)
+        return Finding("", "error", "cannot be built: there is no emulator for it", fix)
     # https://github.com/moby/buildkit/blob/master/docs/multi-platform.md: its image brings emulators that it does not list
-    return Finding("", "warning", f"not offered by {node.name}, unless its BuildKit brings an emulator", fix)
+    return Finding("", "warning", f"not supported by {node.name}, unless its BuildKit includes an emulator", fix)
 
 
 def _can_be_emulated(node: InspectedNode, name: str) -> bool:

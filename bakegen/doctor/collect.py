@@ -250,7 +250,7 @@ def _changes(root: Path) -> Changes:
     """Return what `generate --check` would; it does not wait for another bakegen."""
 
     def give_up() -> None:
-        raise fail("stale-output", "another bakegen is at work here")
+        raise fail("stale-output", "another bakegen process is running here")
 
     return carry_out(root, Run(writes=False), waiting=give_up)[0]
 
@@ -280,4 +280,4 @@ def _data(reply: Reply) -> dict[str, Any]:
 def _said(reply: Reply) -> str:
     """Return what was said of a failure, in one line."""
     lines: Sequence[str] = [line.strip() for line in (reply.said + reply.out).splitlines() if line.strip()]
-    return lines[0].removeprefix("ERROR: ") if lines else "it says nothing"
+    return lines[0].removeprefix("ERROR: ") if lines else "no error message"

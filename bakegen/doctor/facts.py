@@ -108,4 +108,4 @@ class Finding:
 
 def unknown(check: str, cause: Finding) -> Finding:
     """Return the finding for what is not known because of something else that is wrong."""
-    return Finding(check, "warning", f"not known, because of the {cause.check}", cause.fix)
+    return Finding(check, "warning", f"unknown, see {cause.check}", cause.fix)

@@ -112,7 +112,7 @@ def _disk(facts: Facts, engine: Finding) -> Finding:
         return unknown("disk", engine)
     free, folder = facts.docker.engine.free, facts.docker.engine.folder
     if free is None:
-        return Finding("disk", "ok", "not known: the engine is on another machine")
+        return Finding("disk", "ok", "unknown: the engine is on another machine")
     state: Severity = "error" if free < TOO_LITTLE else "warning" if free < LITTLE else "ok"
     found = f"{free / GIGABYTE:.1f} GB free in {folder}"
     return Finding("disk", state, found, "" if state == "ok" else "docker system prune")
@@ -128,7 +128,7 @@ def _buildx(facts: Facts, client: Finding) -> Finding:
         return Finding("buildx", "error", "not found", _install(facts, "buildx"))
     least = facts.project.buildx if isinstance(facts.project, ProjectFacts) else OLDEST_BUILDX
     if facts.buildx.version < least:
-        found = f"{facts.buildx.text}; {'.'.join(map(str, least))} or newer is needed"
+        found = f"{facts.buildx.text}; {'.'.join(map(str, least))} or newer is required"
         return Finding("buildx", "error", found, _install(facts, "buildx"))
     return Finding("buildx", "ok", facts.buildx.text)
 
@@ -147,7 +147,7 @@ def _manifests(facts: Facts) -> Finding:
             return Finding(
                 "manifests",
                 "warning",
-                "no project here: platforms, registries and generated files are not checked",
+                "no project found: platforms, registries and generated files are not checked",
                 "bakegen -C DIR doctor",
             )
 
@@ -185,11 +185,11 @@ def _pushrm(facts: Facts, client: Finding, engine: Finding) -> Iterator[Finding]
     if plugins is None and "error" in (client.state, engine.state):
         yield unknown("docker-pushrm", engine if client.state == "ok" else client)
     elif plugins is None:
-        yield Finding("docker-pushrm", "warning", "docker does not list its plugins", "docker info")
+        yield Finding("docker-pushrm", "warning", "docker cannot list its plugins", "docker info")
     elif "pushrm" in plugins:
         yield Finding("docker-pushrm", "ok", plugins["pushrm"])
     else:
-        found = "not installed, and manifests declare READMEs"
+        found = "not installed, but manifests declare READMEs"
         yield Finding("docker-pushrm", "warning", found, _install(facts, "pushrm"))
 
 
@@ -203,7 +203,9 @@ def _outputs(facts: Facts) -> Iterator[Finding]:
         case Changes() as changes:
             own = (*changes.edited, *changes.foreign)
             if own:
-                yield Finding("generated files", "error", f"not made by bakegen: {_some(own)}", f"{generate} --force")
+                yield Finding(
+                    "generated files", "error", f"not created by bakegen: {_some(own)}", f"{generate} --force"
+                )
             else:
                 differing = changes.differing or (RECORDS,)
                 yield Finding("generated files", "error", f"out of date: {_some(differing)}", generate)

@@ -74,9 +74,9 @@ def explain_failure(error: BaseException, names: Iterable[str]) -> Failure:
         case TooLargeError():
             return Failure("too-expensive", str(error), error.hint)
         case OverflowError() if "MAX_RANGE" in str(error):
-            return Failure("too-expensive", f"asks for a range of more than {MAX_RANGE:,}", "make the range smaller")
+            return Failure("too-expensive", f"the range has more than {MAX_RANGE:,} items", "use a smaller range")
         case MemoryError():
-            return Failure("too-expensive", "asks for more memory than it may have", "make the text smaller")
+            return Failure("too-expensive", "needs too much memory", "use less text")
         case ValueError() if "integer string conversion" in str(error):
             return Failure("template-failed", "cannot be evaluated: a number has more than 4,300 digits")
     return Failure("template-failed", f"cannot be evaluated: {_reworded(error)}")
@@ -84,8 +84,8 @@ def explain_failure(error: BaseException, names: Iterable[str]) -> Failure:
 
 _NESTED = Failure(
     "too-expensive",
-    "calls or includes itself without end, or is nested too deeply",
-    "break the circle, or take it apart",
+    "infinite recursion, or too deeply nested",
+    "end the recursion, or reduce the nesting",
 )
 
 
@@ -128,6 +128,7 @@ def _explain_undefined(error: UndefinedError, names: Iterable[str]) -> Failure:
 
 
 _TAGS = "if elif else endif for endfor set endset include import from macro endmacro extends block endblock raw".split()
+_INNER_TAGS = {"elif", "else", *(tag for tag in _TAGS if tag.startswith("end"))}
 _OTHER_TAGS = {"elseif": "elif", "elsif": "elif", "end": "endif", "fi": "endif", "done": "endfor", "foreach": "for"}
 
 
@@ -136,24 +137,35 @@ def _explain_syntax(message: str) -> Failure:
     patterns: tuple[str, ...] = ()
     known = re.search(r"No (filter|test) named '(\w+)'", message)
     tag = re.search(r"unknown tag '(\w+)'", message)
-    block = re.search(r"looking for the following tags: (.*?)\. The innermost block .* is '(\w+)'", message)
+    block = re.search(r"innermost block that needs to be closed is '(\w+)'", message)
     if known:
         message, patterns = f'there is no {known[1]} "{known[2]}"', _word(known[2])
         hint = did_you_mean(known[2], FILTERS if known[1] == "filter" else {*JINJA_TESTS, *TESTS})
+    elif tag and tag[1] in _INNER_TAGS:
+        patterns = (rf"\{{%[-+]?\s*({tag[1]})\b",)
+        if block:
+            message = f"{{% {tag[1]} %}} does not belong to {{% {block[1]} %}}, which is still open"
+            hint = f"write {{% end{block[1]} %}} first"
+        else:
+            message = f"{{% {tag[1]} %}} belongs to no open block"
+            hint = "remove it, or open its block above"
     elif tag:
         message, patterns = f'there is no tag "{tag[1]}"', _word(tag[1])
         near = _OTHER_TAGS.get(tag[1]) or next(iter(difflib.get_close_matches(tag[1], _TAGS, n=1)), "")
-        hint = f"did you mean {{% {near} %}}?" if near else "to write `{%` itself, use {{ '{%' }}"
+        hint = f"did you mean {{% {near} %}}?" if near else "for a literal `{%`, write {{ '{%' }}"
     elif block:
-        message = f"{{% {block[2]} %}} is never closed; expected {block[1]}"
+        message, hint = f"{{% {block[1]} %}} is never closed", f"add {{% end{block[1]} %}} where it ends"
+        patterns = (rf"\{{%[-+]?\s*({block[1]})\b",)
     elif "`${#`" in message:
         hint = "write {{ '${#' }}, or put the lines between {% raw %} and {% endraw %}"
         patterns = (r"\$\{#",)
-    elif "got 'end of print statement'" in message:
-        message, hint = "the expression ends too early", "finish it, as in {{ name | upper }}"
+    elif re.search(r"(?:got|unexpected) 'end of print statement'", message):
+        message, hint = "the expression is incomplete", "finish it, as in {{ name | upper }}"
+    elif re.search(r"(?:got|unexpected) 'end of statement block'", message):
+        message, hint = "the tag is incomplete", "finish it, as in {% if name %}"
     elif "end of template" in message or "end of print statement" in message or "'}'" in message:
-        hint = "braces come in pairs: {{ name }}"
+        hint = "close the braces: {{ name }}"
     elif "chunk after expression" in message or "got '='" in message:
-        message = "something follows the end of the expression"
-        hint = "compare with ==, join with `and`, `or` or ~"
-    return Failure("template-syntax", f"not valid Jinja: {message}", hint, patterns)
+        message = "the expression ends, but more text follows"
+        hint = "use == to compare, and `and`, `or` or ~ to combine"
+    return Failure("template-syntax", f"invalid Jinja: {message}", hint, patterns)

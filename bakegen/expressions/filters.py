@@ -43,7 +43,7 @@ def check_arguments(name: str, text: Any, arguments: Iterable[Any]) -> None:
     elif name in _SEARCHES and isinstance(text, str):
         for argument in arguments:
             if isinstance(argument, str) and len(text) * len(argument) > _MOST_STEPS:
-                raise TooLargeError(f"`{name}` would take too long for texts of this length")
+                raise TooLargeError(f"`{name}` would take too long on text of this length")
 
 
 def check_widths(text: str, values: Any) -> None:

@@ -31,8 +31,8 @@ BYTES = 3 * 1024**3 // 2  # of address space, beyond what the process has when t
 TICK = 1.0  # how long one of these seconds lasts; tests make it shorter
 TOO_LONG = Problem(
     code="too-expensive",
-    message=f"takes more than {SECONDS} seconds of processor time",
-    hint="make the loops smaller",
+    message=f"needs more than {SECONDS} seconds of CPU time",
+    hint="use smaller loops",
 )
 
 
@@ -114,8 +114,8 @@ class Limits:
         if isinstance(error, MemoryError):
             raise fail(
                 "too-expensive",
-                f"the project takes more than {BYTES / 1024**3:.1f} GiB of memory",
-                hint="make its outputs smaller, or split it",
+                f"the project needs more than {BYTES / 1024**3:.1f} GiB of memory",
+                hint="reduce its output, or split it",
             ) from error
 
     def _lower(self, limit: int, most: int) -> None:
@@ -136,10 +136,8 @@ class Limits:
         self._expect_progress()
         self._all_ticks += 1
         if self._all_ticks >= ALL_SECONDS:
-            message = f"the project takes more than {ALL_SECONDS} seconds of processor time"
-            raise OverrunError(
-                Problem(code="too-expensive", message=message, hint="split it, or make its loops smaller")
-            )
+            message = f"the project needs more than {ALL_SECONDS} seconds of CPU time"
+            raise OverrunError(Problem(code="too-expensive", message=message, hint="split it, or use smaller loops"))
         if not self.piece.depth or self.piece.serial != self._seen:
             self._seen, self._ticks = self.piece.serial, 0
             return

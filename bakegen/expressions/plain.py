@@ -47,7 +47,7 @@ def bounded(value: Any) -> Any:
             raise TooLargeError("a number is too large")
     elif isinstance(value, int):
         if value.bit_length() > MOST_BITS:
-            raise TooLargeError("a number has more than 4,300 digits", "put it in quotes if it is text")
+            raise TooLargeError("a number has more than 4,300 digits", "quote it if it is text")
     elif isinstance(value, str | list | tuple | dict):
         for _ in _parts(value):
             pass
@@ -75,13 +75,13 @@ def no_spelling(value: Any) -> NoTextError:
         list: ("a list", "join its items: {{ … | join(', ') }}"),
         tuple: ("a list", "join its items: {{ … | join(', ') }}"),
         range: ("a list", "join its items: {{ … | join(', ') }}"),
-        dict: ("a mapping", "name one of its entries"),
-        type(None): ("nothing (null)", "give it a value, or say what to write instead: {{ … or '' }}"),
+        dict: ("a mapping", "use one of its entries"),
+        type(None): ("nothing (null)", "give it a value, or a default: {{ … or '' }}"),
     }
     kind, hint = kinds.get(type(value), ("an object", ""))
     if callable(value):
-        kind, hint = "a function", "call it, or choose another name"
-    return NoTextError(f"{kind} cannot be written as text", hint)
+        kind, hint = "a function", "call it, or use another name"
+    return NoTextError(f"{kind} cannot be converted to text", hint)
 
 
 def too_large(most: int = MOST) -> TooLargeError:

@@ -117,7 +117,7 @@ def _finalize_in_file(value: Any) -> str | FreeText:
     if isinstance(value, FreeText):
         name = text_of(value).variables[0].name
         raise NotAvailableError(
-            f"{name} is free until bake time, so it cannot stand in a file", "pass it as a build arg", name
+            f"{name} can be set at bake time, so a file cannot contain its value", "pass it as a build arg", name
         )
     return _finalize(value)
 

@@ -1,6 +1,6 @@
 """The names that expressions may use, and what they make of them.
 
-In: an `Expression` or `Condition` of a manifest. Out: `Text`, plain text, data or a truth value; or a problem at the
+In: an `Expression` or `Condition` of a manifest. Out: `Text`, plain text, data or a boolean; or a problem at the
 expression's place.
 """
 
@@ -54,9 +54,9 @@ def text_mistake(text: str) -> str:
     """Return what makes `text` unfit to be written anywhere, or an empty string."""
     found = _CONTROL.search(text)
     if found:
-        return f"gives text with the control character U+{ord(found[0]):04X}"
+        return f"evaluates to text with the control character U+{ord(found[0]):04X}"
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        return "gives text with half a surrogate pair"
+        return "evaluates to text with half a surrogate pair"
     return ""
 
 
@@ -155,7 +155,7 @@ class Scope:
         text = self.text(expression)
         if text.variables:
             name = text.variables[0].name
-            error = NotAvailableError(f"{name} is free until bake time, so it cannot stand here", "", name)
+            error = NotAvailableError(f"{name} can be set at bake time, so it cannot be used here", "", name)
             raise self._error(expression.path, error)
         return text.with_defaults()
 
@@ -163,7 +163,7 @@ class Scope:
         """Return whether a condition holds; raises `BakegenError` at its place."""
         if "{{" in condition.text:
             bare = condition.text.replace("{{", "").replace("}}", "").strip()
-            message = "a condition is an expression as it is, without braces"
+            message = "a condition is an expression without braces"
             raise self._source.failure("template-syntax", message, condition.path, hint=f"write {bare}")
         try:
             return self._evaluator.test(condition.text, self)
@@ -208,9 +208,9 @@ class Scope:
         first = min(range(len(circle)), key=lambda index: self._source.place(circle[index]).value)
         circle = circle[first:] + circle[:first]
         names = [_name(part) for part in circle]
-        others = f" by way of {', '.join(names[1:])}" if names[1:] else ""
+        others = f" through {', '.join(names[1:])}" if names[1:] else ""
         message = f'"{names[0]}" is defined by itself{others}'
-        return self._source.failure("definition-loop", message, circle[0], hint="break the circle")
+        return self._source.failure("definition-loop", message, circle[0], hint="remove the cycle")
 
     def _checked(self, expression: Expression, named: frozenset[str] = frozenset()) -> Text:
         try:

@@ -46,8 +46,8 @@ class FreeText:
     def _refuse(self, *_: object) -> NoReturn:
         names = [variable.name for variable in self._text.variables]
         raise NotAvailableError(
-            f"{' and '.join(names)} is free until bake time, so nothing can be computed from it here",
-            f"write it as it is, {{{{ {names[0]} }}}}, or declare a second variable",
+            f"{' and '.join(names)} can be set at bake time, so expressions cannot compute with it",
+            f"use it unchanged, {{{{ {names[0]} }}}}, or declare another variable",
             names[0],
         )
 
@@ -112,5 +112,5 @@ class BoundValue(str):
         return (
             f'{self._axis} "{self}" has no property "{name}"',
             did_you_mean(name, self._properties)
-            or "declare it with a default under `properties:` if only some values have it",
+            or "if only some values have it, declare it with a default under `properties`",
         )

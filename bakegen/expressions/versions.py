@@ -40,22 +40,25 @@ def _is_version(value: object, specifier: str) -> bool:
         wanted = SpecifierSet(str(specifier))
     except InvalidSpecifier as error:
         raise NotAvailableError(
-            f'"{specifier}" is no version specifier', 'write an operator before each version: version(">=12.5,<13")'
+            f'"{specifier}" is not a valid version specifier',
+            'put an operator before each version: version(">=12.5,<13")',
         ) from error
     try:
         return wanted.contains(Version(text), prereleases=True)
     except InvalidVersion as error:
-        raise NotAvailableError(f'"{text}" is no version', "compare its text with ==, or give it a property") from error
+        raise NotAvailableError(
+            f'"{text}" is not a valid version', "compare it as text with ==, or use a property"
+        ) from error
 
 
 def _is_newest(value: object) -> bool:
     """Return whether an axis value is the newest stable one of its axis."""
     if not isinstance(value, BoundValue):
-        raise NotAvailableError("only an axis can be `newest`", "write the name of the axis: python is newest")
+        raise NotAvailableError("`newest` only applies to an axis", "use the name of the axis: python is newest")
     newest = newest_of(value._siblings)  # noqa: SLF001 - hidden from expressions
     if newest is None:
         shown = ", ".join(value._siblings)  # noqa: SLF001
-        raise NotAvailableError(f"{shown} have no order as versions", "name the value: ==")
+        raise NotAvailableError(f"{shown} cannot be ordered as versions", "compare with a value: ==")
     return str(value) == newest
 
 

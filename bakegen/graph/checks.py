@@ -22,7 +22,7 @@ Manifests = Mapping[str, Manifest]  # by image
 
 
 def check_images(manifests: Sequence[Manifest]) -> Iterator[Problem]:
-    """Yield images that are declared twice, or that have one name in the bake file."""
+    """Yield images that are declared twice, or that have the same name in the bake file."""
     images: dict[str, Manifest] = {}
     for manifest in manifests:
         clash = images.setdefault(word(manifest.image).lower(), manifest)
@@ -30,7 +30,7 @@ def check_images(manifests: Sequence[Manifest]) -> Iterator[Problem]:
             place = clash.source.place(("image",)).value
             message = f'image "{manifest.image}" is already declared at {place}'
             if clash.image != manifest.image:
-                message = f'images "{manifest.image}" and "{clash.image}" ({place}) have one name in the bake file'
+                message = f'images "{manifest.image}" and "{clash.image}" ({place}) have the same name in the bake file'
             yield manifest.source.problem("name-collision", message, ("image",), hint="rename one of them")
 
 
@@ -44,10 +44,10 @@ def check_declarations(manifests: Sequence[Manifest]) -> Iterator[Problem]:
             if other is not manifest:
                 yield manifest.source.problem(
                     "name-collision",
-                    f'the variable would be called {variable.bake_name} in the bake file, as "{name}" of '
-                    f'"{other.image}" is ({other.source.place(path).key})',
+                    f'the variable and "{name}" of "{other.image}" ({other.source.place(path).key}) would have the same name '
+                    f"in the bake file: {variable.bake_name}",
                     variable.path,
-                    hint="rename one of them: in the bake file, a variable's name begins with the image's",
+                    hint="rename one of them: in the bake file, the image name is a prefix of the variable",
                     at_key=True,
                 )
         for builder in manifest.builders:
@@ -55,9 +55,9 @@ def check_declarations(manifests: Sequence[Manifest]) -> Iterator[Problem]:
             if declared != builder:
                 yield manifest.source.problem(
                     "name-collision",
-                    f'the builder "{builder.name}" is declared otherwise at {other.source.place(declared.path).key}',
+                    f'the builder "{builder.name}" is declared differently at {other.source.place(declared.path).key}',
                     builder.path,
-                    hint="declare it once, in a file that both `include:`, or rename one of them",
+                    hint="declare it once, in a file that both include, or rename one of them",
                     at_key=True,
                 )
 
@@ -82,7 +82,7 @@ def _missing_links(targets: Mapping[str, Target], manifests: Manifests) -> Itera
         manifest = manifests[target.image]
         for linked, path in _links(target, manifest):
             if linked not in targets:
-                message = f'a context takes from the target "{linked}", which does not exist'
+                message = f'the context refers to the target "{linked}", which does not exist'
                 yield manifest.source.problem("missing-parent", message, path, hint=did_you_mean(linked, targets))
 
 
@@ -97,13 +97,13 @@ def _cycles(targets: Mapping[str, Target], edges: nx.DiGraph, manifests: Manifes
         target = targets[first]
         circle = nx.find_cycle(edges.subgraph(loop), first, orientation="reverse")
         releases = dict.fromkeys(_full_name(targets[name], target) for name in (first, *(edge[0] for edge in circle)))
-        message = f"releases are built from each other: {' <- '.join([*releases, target.release])}"
+        message = f"releases depend on each other: {' <- '.join([*releases, target.release])}"
         if len(loop) == 1:
-            message = f'release "{target.release}" is built from itself'
+            message = f'release "{target.release}" depends on itself'
         manifest = manifests[target.image]
         named = [*((parent.target, parent.path) for parent in target.parents), *_links(target, manifest)]
         path = next(path for name, path in named if name in loop)
-        yield manifest.source.problem("parent-cycle", message, path, hint="break the circle")
+        yield manifest.source.problem("parent-cycle", message, path, hint="remove the cycle")
 
 
 def _uncovered_platforms(targets: Mapping[str, Target], manifests: Manifests) -> Iterator[Problem]:
@@ -121,17 +121,17 @@ def _uncovered_platforms(targets: Mapping[str, Target], manifests: Manifests) ->
             if lacking:
                 yield manifest.source.problem(
                     "uncovered-platform",
-                    f"{described(target)} is for {', '.join(lacking)}, which its {role} {described(base)} ({place}) is not",
+                    f"{described(target)} is built for {', '.join(lacking)}, but its {role} {described(base)} ({place}) is not",
                     path,
-                    hint="narrow the platforms of the child, or widen those of the parent",
+                    hint="remove the platform from the child, or add it to the parent",
                 )
             elif 1 < len(target.platforms) < len(base.platforms) and manifest.buildx < NARROWING_BUILDX:
                 yield manifest.source.problem(
                     "narrower-platforms",
-                    f"{described(target)} is for {len(target.platforms)} of the {len(base.platforms)} platforms of its "
-                    f"{role} {described(base)} ({place}), which buildx refuses before 0.20",
+                    f"{described(target)} is built for {len(target.platforms)} of the {len(base.platforms)} platforms of its "
+                    f"{role} {described(base)} ({place}), which buildx before 0.20 rejects",
                     path,
-                    hint='write `buildx: "0.20"` if nobody uses an older one, or give both the same platforms',
+                    hint='add `buildx: "0.20"` if all clients are at least that new, or give both the same platforms',
                 )
 
 
@@ -152,7 +152,7 @@ def _tag_collisions(targets: Mapping[str, Target], manifests: Manifests) -> Iter
                 where = manifests[other.image].source.place(other_path).value
                 yield source.problem(
                     "tag-collision",
-                    f'the tag "{reference}" is claimed by {described(target)}{platform} and by {described(other)}{part} ({where})',
+                    f'the tag "{reference}" is used by both {described(target)}{platform} and {described(other)}{part} ({where})',
                     path,
                     hint=_tag_hint(target, other, repository),
                 )
@@ -180,7 +180,7 @@ def _cache_collisions(targets: Mapping[str, Target], manifests: Manifests) -> It
                     "cache-collision",
                     f"{described(target)} and {described(other)} write to the same cache: {', '.join(place)}",
                     manifest.release(target.release).cache_to[index].path,
-                    hint="tell them apart with {{ target }}",
+                    hint="add {{ target }} to make it unique",
                 )
 
 
@@ -203,20 +203,20 @@ def _full_name(target: Target, beside: Target) -> str:
 
 def _tag_hint(target: Target, other: Target, repository: str) -> str:
     if repository.startswith(f"{REGISTRY}/"):
-        return "with BAKEGEN_REGISTRY, the colon of a port becomes a hyphen: give one of them another repository or tag"
+        return "BAKEGEN_REGISTRY turns the colon of a port into a hyphen: use another repository or tag"
     if set(target.platforms).isdisjoint(other.platforms) and target.release == other.release:
         return (
-            "one target can be for all these platforms, under one tag: list them under `platforms:` instead of making "
-            "targets of them; `platform-tags:` are tags of single platforms beside it"
+            "one target can have several platforms: list them all under `platforms`; for tags of single platforms, "
+            "use `platform-tags`"
         )
     differing = [axis for axis in target.values if other.values.get(axis) != target.values[axis]]
     for axis in differing:
         mine, others = ({name.text for name in one.names.get(axis, ())} for one in (target, other))
         if mine & others:
-            return f"both values of {axis} go by the same name there: give the name to one of them"
+            return f"both values of {axis} have the same name in tags: give it to only one of them"
     if target.release == other.release and target.image == other.image and differing:
-        return f"let the pattern tell them apart, for example with {{{{ {differing[0]} }}}}"
-    return "give one of them another tag"
+        return f"make the pattern unique, for example with {{{{ {differing[0]} }}}}"
+    return "use another tag for one of them"
 
 
 def spelt(release: str, values: Mapping[str, str]) -> str:

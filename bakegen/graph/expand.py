@@ -119,10 +119,10 @@ def _check_size(manifest: Manifest) -> None:
             raise manifest.source.failure(
                 "too-many-targets",
                 f'release "{release.name}" has {number:,} combinations of axis values ({shown}); '
-                f"a manifest can have {MAX_COMBINATIONS:,}",
+                f"the maximum is {MAX_COMBINATIONS:,}",
                 release.path,
                 at_key=True,
-                hint="let releases span fewer axes, or split the family over several manifests",
+                hint="use fewer axes per release, or split the family into several manifests",
             )
 
 
@@ -150,11 +150,11 @@ class _Expander:
 
         for exclusion in self.manifest.exclude:
             if exclusion.path not in self.hits and own(exclusion.path):
-                hint = "there is no such combination; remove the entry, or mend what it names"
-                self.report("no-effect", "this excludes nothing", exclusion.path, hint)
+                hint = "no combination matches; remove the entry, or fix its values"
+                self.report("no-effect", "this entry excludes nothing", exclusion.path, hint)
         for path, condition in self.asked.items():
             if path not in self.hits and own(path):
-                hint = "remove the entry, or mend its condition"
+                hint = "remove the entry, or fix its condition"
                 self.report("no-effect", f"`{condition.text}` is false for every target", path, hint)
 
     # ---- Which combinations exist
@@ -180,7 +180,7 @@ class _Expander:
                 "empty-release",
                 f"{self.called_release(release)} has no target: {'; '.join(list(reasons)[:3])}",
                 release.path,
-                "`when` or `exclude` leaves nothing of it; remove the release or loosen them",
+                "`when` or `exclude` rules out every combination; relax them, or remove the release",
                 at_key=True,
             )
         called = self.called(release, points)
@@ -252,9 +252,9 @@ class _Expander:
             shown = f'the name "{quarrel.name}"' if quarrel.name else "the empty name"
             self.report(
                 "unordered-values",
-                f"{shown} could go to {', '.join(quarrel.values)}, which have no order as versions",
+                f"{shown} could go to {', '.join(quarrel.values)}, which cannot be ordered as versions",
                 quarrel.path,
-                "say which value gets it: {name: …, for: VALUE}",
+                "choose the value: {name: …, for: VALUE}",
             )
         return settled
 
@@ -393,14 +393,14 @@ class _Expander:
         for owner, allowed, path in limits:
             for platform in self.manifest.platforms:
                 if platform not in allowed:
-                    missing.setdefault(platform, MissingPlatform(platform, f"{owner} is not for it", path))
+                    missing.setdefault(platform, MissingPlatform(platform, f"{owner} is not built for it", path))
         if len(missing) == len(self.manifest.platforms):
             said = "; ".join(f"{owner} has {', '.join(allowed)}" for owner, allowed, _ in limits)
             self.report(
                 "no-platform",
-                f"no platform is left for {self.called_release(release)}: {said}",
+                f"no platforms remain for {self.called_release(release)}: {said}",
                 release.path,
-                "exclude the combination, or give the values a platform in common",
+                "exclude the combination, or add a common platform",
                 at_key=True,
             )
             return self.manifest.platforms, ()
@@ -419,7 +419,7 @@ class _Expander:
         with self.problems.collecting():
             text = scope.text(expression)
             mistake = (
-                f"depends on a variable, which is free until bake time; {what} cannot"
+                f"contains a variable, which is not allowed in {what}"
                 if text.variables
                 else path_mistake(text.with_defaults())
             )
@@ -450,13 +450,13 @@ class _Expander:
                 self.check_names(scope, pattern, names)
                 for tag in expand_pattern(names, scope, pattern):
                     if not tag:
-                        self.report("empty-text", "this gives no text, so there is no tag", pattern.path, _SOMETIMES)
+                        self.report("empty-text", "the tag is empty", pattern.path, _SOMETIMES)
                     elif not is_tag(tag.with_defaults()):
                         self.report(
                             "invalid-tag",
-                            f'"{tag.with_defaults()}" is no tag that Docker accepts',
+                            f'"{tag.with_defaults()}" is not a valid tag',
                             pattern.path,
-                            "a tag has letters, digits, `_`, `.` and `-`, starts with none of the last two, and is at most 128 long",
+                            "use letters, digits, `_`, `.` and `-`, not starting with `.` or `-`, at most 128 characters",
                         )
                     tags.setdefault(tag, pattern.path)
         return tags
@@ -474,8 +474,8 @@ class _Expander:
             for tag, path in tags.items():
                 other = first.setdefault(tag, platform)
                 if other != platform:
-                    message = f'the tag "{tag.with_defaults()}" is claimed by {other} and by {platform}'
-                    hint = "tell them apart, for example with {{ platform.arch }} or {{ platform.name }}"
+                    message = f'the tag "{tag.with_defaults()}" is used by both {other} and {platform}'
+                    hint = "make it unique, for example with {{ platform.arch }} or {{ platform.name }}"
                     self.report("tag-collision", message, path, hint)
         return found
 
@@ -486,10 +486,10 @@ class _Expander:
         if axis:
             self.report(
                 "computed-name",
-                f'this computes text from the value of "{axis}", which goes by other names in tags',
+                f'this computes with "{axis}", which has other names in tags',
                 pattern.path,
-                f"write {{{{ {axis} }}}} by itself for its names, and what names are made of under `names:`; "
-                f"or define what is computed from the value: define: {{x: …}}",
+                f"use {{{{ {axis} }}}} unchanged for its names, compute names under `names`, or use `define` to compute "
+                "with the value",
             )
 
     def repositories(self, scope: Scope) -> dict[Text, Registry]:
@@ -503,16 +503,16 @@ class _Expander:
                 if not is_repository(repository):
                     self.report(
                         "invalid-reference",
-                        f'"{text.as_written()}" is no repository that Docker accepts',
+                        f'"{text.as_written()}" is not a valid repository',
                         registry.repository.path,
-                        "HOST/PATH in lower case, such as docker.io/acme/app, without a tag",
+                        "use HOST/PATH in lower case, without a tag, such as docker.io/acme/app",
                     )
                 elif registry.readme and not kind_for(registry.kind, registry_host(repository)).readme:
                     self.report(
                         "wrong-value",
-                        f"{registry_host(repository)} shows no README",
+                        f"{registry_host(repository)} does not show READMEs",
                         (*registry.path, "readme"),
-                        f"leave it out; {_SHOWING} show one, and `kind:` says so where the host does not",
+                        f"remove it, or set `kind` if the registry is one of {_SHOWING}",
                     )
                 found.setdefault(text, registry)
         return found
@@ -532,33 +532,33 @@ class _Expander:
                 reference = scope.text(rule.outside).strip()
                 word = reference.with_defaults()
                 if not reference:
-                    self.report("empty-text", "this gives no text, so there is no parent", rule.outside.path, _MAYBE)
+                    self.report("empty-text", "the parent is empty", rule.outside.path, _MAYBE)
                     continue
                 if word in self.releases:  # as if it were written there
                     yield ParentRequest(rule.path, image=self.manifest.image, release=word, values=values)
                     continue
                 if not rule.outside.is_literal and word != "scratch" and not set(word) & set(":/@"):
                     hint = did_you_mean(word, self.releases)
-                    message = f'this gives "{word}", and there is no such release'
+                    message = f'this evaluates to "{word}", which is not a release'
                     self.report(
                         "unknown-release",
                         message,
                         rule.path,
-                        f"{hint}; an outside image is written with its tag: {word}:latest",
+                        f"{hint} For an outside image, write the tag as well: {word}:latest",
                     )
                     continue
                 if reference != _SCRATCH and not is_reference(reference.with_defaults()):
                     self.report(
                         "invalid-reference",
-                        f'"{reference.as_written()}" is no image that Docker accepts',
+                        f'"{reference.as_written()}" is not a valid image reference',
                         rule.path,
-                        "an image is written REPOSITORY:TAG in lower case, such as debian:12-slim",
+                        "use REPOSITORY:TAG in lower case, such as debian:12-slim",
                     )
                 yield ParentRequest(rule.path, outside=reference)
 
 
-_MAYBE = "a parent that only some targets have carries its condition: {reference: …, when: …}"
-_SOMETIMES = "a tag that only some targets have carries its condition: {tag: …, when: …}"
+_MAYBE = "for a parent of some targets only, add a condition: {reference: …, when: …}"
+_SOMETIMES = "for a tag of some targets only, add a condition: {tag: …, when: …}"
 _HERE, _SCRATCH = Text.literal("."), Text.literal("scratch")
 
 

@@ -56,8 +56,10 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
         clash = groups.get(name, group)
         if kind in _OPTIONAL and (hidden or clash is not group):
             continue
-        if hidden or clash.members != members:
-            problems.append(_collision(group, wanted, origins.get(name, ())))
+        if hidden and name not in groups:
+            problems.append(_hiding(graph, group, wanted[0]))
+        elif clash.members != members and not hidden:
+            problems.append(_collision(group, wanted, origins[name]))
         groups.setdefault(name, group)
         origins.setdefault(name, wanted)
     if problems:
@@ -131,23 +133,39 @@ def _members(graph: Graph, wishes: Iterable[_Wish], order: dict[str, int]) -> tu
     return tuple(sorted({*shown, *above}, key=order.__getitem__))
 
 
+_RENAME = "rename one of them: groups and targets share one namespace in bake"
+
+
+def _hiding(graph: Graph, group: Group, wish: _Wish) -> Problem:
+    """Return the problem of a group with the name of a target: often one whose values are left out of its name."""
+    target = graph.targets[group.name]
+    axes = graph.manifest(target.image).axes
+    values = [axis.value(target.values[axis.name]) for axis in axes if axis.name in target.values]
+    nameless = [value for value in values if value.names == ("",)]
+    if group.kind != "image" or not nameless:
+        message = f"{_called(group.kind, group.name)} and a target have the same name"
+        hint = _RENAME + _leaving_out([wish])
+        return wish.manifest.source.problem("group-collision", message, wish.path, hint=hint, at_key=True)
+    name = nameless[0].name
+    message = f'the target of "{name}" would be called "{group.name}", which is the group of all targets of the image'
+    hint = f'give "{name}" another name as well, names: [{name}, ""], or declare `releases`'
+    return wish.manifest.source.problem("group-collision", message, nameless[0].path, hint=hint, at_key=True)
+
+
 def _collision(group: Group, wishes: Sequence[_Wish], others: Sequence[_Wish]) -> Problem:
-    wish, first = wishes[0], others[0] if others else None
-    hint = "rename one of them: bake has one namespace for groups and targets"
-    if first is None:
-        message = f"{_called(group.kind, group.name)} would hide the target of that name"
-    elif first.kind == "default":
-        message, hint = '"default" is the group of all that is published', "choose another name"
+    wish, first = wishes[0], others[0]
+    hint = _RENAME
+    if first.kind == "default":
+        message, hint = '"default" is the group of all published targets', "choose another name"
     else:
         place = first.manifest.source.place(first.path).key
         message = f'{_called(group.kind, group.name)} and {_called(first.kind, "")} at {place} would both be the group "{group.name}"'
-    if unasked := _without_groups([*wishes, *others]):
-        hint += f"; or write {unasked}, if nobody needs the group of the axis value"
+    hint += _leaving_out([*wishes, *others])
     return wish.manifest.source.problem("group-collision", message, wish.path, hint=hint, at_key=True)
 
 
-def _without_groups(wishes: Iterable[_Wish]) -> str:
-    """Return what manifests have to say so that axes with such values make no groups; empty if there is no such axis."""
+def _leaving_out(wishes: Iterable[_Wish]) -> str:
+    """Return a hint on how to have no groups for axis values among these; empty if there are none."""
     axes: dict[str, tuple[Manifest, set[str]]] = {}
     for wish in wishes:
         if wish.kind == "axis value":
@@ -156,7 +174,7 @@ def _without_groups(wishes: Iterable[_Wish]) -> str:
     for manifest, unwanted in axes.values():
         left = [axis.name for axis in manifest.axes if axis.has_groups and axis.name not in unwanted]
         said.append(f"`axis-groups: [{', '.join(left)}]` in {manifest.source.file}")
-    return " and ".join(said)
+    return f"; or write {' and '.join(said)} if you do not need the group of the axis value" if said else ""
 
 
 def _called(kind: GroupKind, name: str) -> str:

@@ -136,7 +136,7 @@ class _Linker:
                 self.report(
                     manifest,
                     "name-collision",
-                    f'{described(target)} and {described(clash)} ({place}) would both be called "{target.name}"',
+                    f'{described(target)} and {described(clash)} ({place}) would both have the target name "{target.name}"',
                     _differing_path(manifest, target, clash),
                     _name_hint(target, clash),
                     at_key=True,
@@ -188,7 +188,7 @@ class _Linker:
             self.report(
                 manifest,
                 "ambiguous-parent",
-                f'release "{request.release}" spans axis "{lacking[0]}", and {described(target)} does not say which value of it',
+                f'release "{request.release}" has the axis "{lacking[0]}", and {described(target)} does not choose a value of it',
                 request.path,
                 f"write {{release: {request.release}, at: {{{lacking[0]}: VALUE}}}}",
             )
@@ -201,7 +201,7 @@ class _Linker:
                 "missing-parent",
                 f"{described(target)} is built from {spelt(request.release, point)}, which does not exist{self.why_absent(request, point)}",
                 request.path,
-                "exclude the child too, or keep the parent",
+                "exclude the child as well, or keep the parent",
             )
             return None
         reference = _familiar(found.references[0])
@@ -216,8 +216,8 @@ class _Linker:
         for name in request.at:
             path = (*request.path, "at", name)
             if name not in release.axes:
-                hint = did_you_mean(name, release.axes) or "it spans no axis"
-                message = f'release "{release.name}" does not span an axis "{name}"'
+                hint = did_you_mean(name, release.axes) or "it has no axes"
+                message = f'release "{release.name}" has no axis "{name}"'
                 self.report(manifest, "unknown-axis", message, path, hint, at_key=True)
                 wrong = True
                 continue
@@ -283,8 +283,8 @@ def _name_hint(target: Target, other: Target) -> str:
         if target.values[axis] != other.values.get(axis)
     )
     if nameless:
-        return 'a value whose `names` are [""] is left out of names: only one value of an axis can be'
-    return "rename one of the values: names keep letters, digits, `_` and `-` only"
+        return 'values with `names: [""]` are left out of target names: use that for one value per axis'
+    return "rename one of the values: other characters than letters, digits, `_` and `-` become `-`"
 
 
 def no_dockerfile(manifest: Manifest, target: Target) -> BakegenError:
@@ -293,7 +293,7 @@ def no_dockerfile(manifest: Manifest, target: Target) -> BakegenError:
         "missing-file",
         f'there is no Dockerfile "{target.dockerfile}"',
         manifest.release(target.release).dockerfile.path,
-        hint="the path is taken from the project root",
+        hint="the path is relative to the project root",
     )
 
 

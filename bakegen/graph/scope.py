@@ -61,12 +61,15 @@ class FamilyNames:
         path, context = targets[0].dockerfile, targets[0].context.with_defaults()
         unavailable = {
             name: (
-                f"{name} is free until bake time, so it cannot stand in a Dockerfile",
+                f"{name} can be set at bake time, so a Dockerfile cannot contain its value",
                 f"pass it as a build arg: args: {{{name}: '{{{{ {name} }}}}'}}",
             )
             for name in self._variables
         }
-        unavailable["platform"] = ("a Dockerfile serves all platforms", "loop over `platforms`, or use TARGETARCH")
+        unavailable["platform"] = (
+            "a Dockerfile is shared by all platforms",
+            "loop over `platforms`, or use TARGETARCH",
+        )
         values: dict[str, Any] = {}
         for name, found in {
             "release": {target.release for target in targets},
@@ -75,16 +78,16 @@ class FamilyNames:
             if len(found) == 1:
                 values[name] = found.pop()
             else:
-                unavailable[name] = (f'"{path}" serves {len(found)} values of `{name}`', "")
+                unavailable[name] = (f'"{path}" is shared by {len(found)} values of `{name}`', "")
         point = {}
         for axis in self.manifest.axes:
             spanned = list(dict.fromkeys(target.values.get(axis.name) for target in targets))
             if len(spanned) > 1:
                 shown = ", ".join(map(str, spanned))
-                message = f'"{path}" serves several values of `{axis.name}` ({shown})'
+                message = f'"{path}" is shared by several values of `{axis.name}` ({shown})'
                 unavailable[axis.name] = (message, _arg_hint(axis.name, targets))
             elif spanned[0] is None:
-                unavailable[axis.name] = (f'release "{targets[0].release}" does not span axis `{axis.name}`', "")
+                unavailable[axis.name] = (f'release "{targets[0].release}" has no axis `{axis.name}`', "")
             else:
                 point[axis.name] = axis.value(spanned[0])
         has = {platform for target in targets for platform in target.platforms}
@@ -110,15 +113,18 @@ class FamilyNames:
         """Return the names that exist, but not in the expressions of a release, and why."""
         names = {
             axis.name: (
-                f'release "{release.name}" does not span axis "{axis.name}"',
+                f'release "{release.name}" has no axis "{axis.name}"',
                 "add it to the `axes` of the release",
             )
             for axis in self.manifest.axes
             if axis.name not in release.axes
         }
-        names["platform"] = ("there is no single platform here", "use `platforms`, or a file with `each: platform`")
+        names["platform"] = ("`platform` is not available here", "use `platforms`, or a file with `each: platform`")
         for name in ("args", "parents", "parent"):
-            names[name] = (f'"{name}" is known in templates only', "")
+            names[name] = (
+                f'"{name}" is only available in templates',
+                "write the value itself, or move this into a template",
+            )
         return names
 
 
@@ -130,8 +136,8 @@ def completed(scope: Scope, platforms: Sequence[str], dockerfile: str) -> Scope:
 def _arg_hint(axis: str, targets: Sequence[Target]) -> str:
     for name, text in targets[0].args.items():
         if text.with_defaults() == targets[0].values.get(axis):
-            return f"write ${{{name}}}, the build arg that carries it"
-    return f"pass it as a build arg, or add {{{{ {axis} }}}} to `dockerfile:`"
+            return f"use the build arg: ${{{name}}}"
+    return f"pass it as a build arg, or add {{{{ {axis} }}}} to `dockerfile`"
 
 
 def _from_context(folder: str, context: str) -> str:

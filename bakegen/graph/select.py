@@ -1,10 +1,10 @@
-"""Words that pick targets: `runtime`, `python=3.9`, `distro=debian*`, `platform=linux/ppc64le`, `python!=3.7`.
+"""Selectors: `runtime`, `python=3.9`, `distro=debian*`, `platform=linux/ppc64le`, `python!=3.7`.
 
-In: the words of a command line or a manifest's `groups`. Out: a `Selector`, which picks targets or says why none.
+In: arguments of a command line or a manifest's `groups`. Out: a `Selector`, which matches targets or says why none.
 
 `KEY=VALUE[,VALUE…]` compares one thing: image, release, platform, target, group or an axis. A bare word is looked up
-in all of them. Values are globs. Words about one thing add up (`python=3.8 python=3.9`, `runtime cudnn`); words about
-different things narrow (`runtime debian11`).
+in all of them. Values are globs. Of selectors with the same key, any may match (`python=3.8 python=3.9`, `runtime cudnn`);
+all keys must match (`runtime debian11`).
 """
 
 from __future__ import annotations
@@ -72,20 +72,20 @@ class Selector:
                 reasons.setdefault(absent.reason, f"{shown} does not exist: {absent.reason}")
         if reasons:
             hint = "; ".join(list(reasons.values())[:_REASONS])
-            return Problem(code="empty-selection", message=f"nothing matches {said}", hint=hint)
+            return Problem(code="empty-selection", message=f"no targets match {said}", hint=hint)
         kept: list[Term] = []
         for term in self.terms:
             if not self._agreed([*kept, term]):
                 before = " ".join(other.text for other in kept)
                 return Problem(
                     code="empty-selection",
-                    message=f"nothing matches {said}",
+                    message=f"no targets match {said}",
                     hint=f"`{term.text}` and `{before}` have no target in common"
                     if kept
-                    else f"`{term.text}` matches nothing",
+                    else f"`{term.text}` matches no targets",
                 )
             kept.append(term)
-        return Problem(code="empty-selection", message=f"nothing matches {said}")
+        return Problem(code="empty-selection", message=f"no targets match {said}")
 
 
 def _could_mean(text: str, value: str | None) -> bool:
@@ -119,7 +119,7 @@ class _UnknownWordError(Exception):
         self.hint = hint
 
 
-_USAGE = "write a word such as runtime, or KEY=VALUE such as python=3.9"
+_USAGE = "use a name such as runtime, or KEY=VALUE such as python=3.9"
 
 Index = Mapping[str, Mapping[str, set[str]]]  # key -> value -> target names
 
@@ -143,7 +143,7 @@ def _term(text: str, index: Index, everything: set[str]) -> Term:
     key = key.removesuffix("!")
     if not equals:
         if not text.removeprefix("!"):
-            raise _UnknownWordError(f'"{text}" picks nothing', _USAGE)
+            raise _UnknownWordError(f'"{text}" is not a selector', _USAGE)
         if text.startswith("!"):
             term = _bare(text[1:], index)
             return Term(text, term.key, frozenset(everything - term.names), negated=True)
@@ -151,12 +151,12 @@ def _term(text: str, index: Index, everything: set[str]) -> Term:
     if not key or not values:
         raise _UnknownWordError(f'"{text}" lacks {"a value" if key else "a key"}', _USAGE)
     if key not in index:
-        raise _UnknownWordError(f'"{text}": there is nothing called "{key}"', did_you_mean(key, index))
+        raise _UnknownWordError(f'"{text}": unknown key "{key}"', did_you_mean(key, index))
     names: set[str] = set()
     for pattern in values.split(","):
         found = _lookup(pattern, key, index[key])
         if not found:
-            raise _UnknownWordError(f'"{text}": no {key} is called "{pattern}"', did_you_mean(pattern, index[key]))
+            raise _UnknownWordError(f'"{text}": unknown {key} "{pattern}"', did_you_mean(pattern, index[key]))
         names |= found
     return Term(text, key, frozenset(everything - names if negated else names), negated)
 
@@ -167,10 +167,10 @@ def _bare(text: str, index: Index) -> Term:
     meanings = {key: names for key, names in found.items() if key != "group"} or found
     if not meanings:
         known = {value for values in index.values() for value in values}
-        raise _UnknownWordError(f'nothing is called "{text}"', did_you_mean(text, known))
+        raise _UnknownWordError(f'unknown name "{text}"', did_you_mean(text, known))
     if len({frozenset(names) for names in meanings.values()}) > 1 and "*" not in text:
         kinds = " or ".join(f"{key}={text}" for key in meanings)
-        raise _UnknownWordError(f'"{text}" could mean several things', f"write {kinds}")
+        raise _UnknownWordError(f'"{text}" is ambiguous', f"write {kinds}")
     key = next(iter(meanings))
     return Term(text, key, frozenset().union(*meanings.values()), negated=False)
 

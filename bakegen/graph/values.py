@@ -31,9 +31,9 @@ def value_problems(manifest: Manifest, attribute: str, value: Text, path: KeyPat
         if colon and "," in types:
             yield manifest.source.problem(
                 "newer-attribute",
-                "an annotation with several types is known since buildx 0.16; older clients take them as part of the key",
+                "an annotation with several types requires buildx 0.16; older clients read them as part of the key",
                 path,
-                hint='write one annotation for each type, or `buildx: "0.16"` if nobody uses an older one',
+                hint='write one annotation per type, or add `buildx: "0.16"` if all clients are at least that new',
                 at_key=at_key,
             )
 

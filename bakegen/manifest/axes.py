@@ -55,8 +55,10 @@ def _axis(
     for key, declaration in (declared or {}).items():
         path: KeyPath = ("properties", name, key)
         if ("type" in declaration) == ("axis" in declaration):
-            hint = "`axis` is for a property that names a value of that axis"
-            reader.report("missing-key", f'property "{key}" has a `type` or an `axis`', path, hint, at_key=True)
+            hint = "use `axis` if the property names a value of that axis"
+            reader.report(
+                "missing-key", f'property "{key}" needs either a `type` or an `axis`', path, hint, at_key=True
+            )
         elif declaration.get("axis", name) not in reader.content["axes"]:
             axes = reader.content["axes"]
             message, hint = f'there is no axis "{declaration["axis"]}"', did_you_mean(declaration["axis"], axes)
@@ -67,14 +69,14 @@ def _axis(
     seen: dict[str, AxisValue] = {}
     for value in values:
         if value.name in seen:
-            reader.report("duplicate-item", f'axis "{name}" has the value "{value.name}" twice', value.path)
+            reader.report("duplicate-item", f'axis "{name}" has a duplicate value "{value.name}"', value.path)
         seen[value.name] = value
-        if not value.name or any(c in value.name for c in " \t\n,=*?!/"):
+        if not value.name.isprintable() or set(" ,=*?!/") & set(value.name) or not value.name:
             reader.report(
                 "wrong-value",
                 f'"{value.name}" cannot be an axis value',
                 value.path,
-                "a value is a word without spaces, commas, `=`, `*`, `?`, `!` and `/`",
+                "use a word without spaces, invisible characters, `,`, `=`, `*`, `?`, `!` or `/`",
                 at_key=True,
             )
     series = reader.content.get("series", {}).get(name)
@@ -141,7 +143,7 @@ def _check_properties(
         if name not in declared:
             reader.report(
                 "unknown-key",
-                f'{owner} has a property "{name}" that is not declared',
+                f'{owner} has an undeclared property "{name}"',
                 (*path, name),
                 did_you_mean(name, declared),
                 at_key=True,
@@ -154,7 +156,7 @@ def _check_properties(
                 "missing-key",
                 f'{owner} has no property "{name}"',
                 path,
-                declaration.get("description", "it is declared as required"),
+                declaration.get("description", "add it, or declare a default"),
                 at_key=True,
             )
 

@@ -16,7 +16,7 @@ from bakegen.source.yaml import KeyPath
 from bakegen.spec.builder_drivers import DRIVERS, endpoint_mistake, holds_secret, option_mistake
 from bakegen.spec.platforms import platform_mistake
 
-_AT_HAND = "the engine at hand"
+_AT_HAND = "the local engine"
 
 
 def read_builders(reader: SectionReader, platforms: tuple[str, ...]) -> tuple[Builder, ...]:
@@ -33,14 +33,14 @@ def _builder(reader: SectionReader, name: str, content: Mapping[str, Any]) -> Bu
     parallelism = content.get("max-parallelism")
     if name == "default":
         reader.report(
-            "reserved-name", '"default" is the builder of docker itself', path, "choose another name", at_key=True
+            "reserved-name", '"default" is the name of the built-in builder', path, "choose another name", at_key=True
         )
     if parallelism is not None and not DRIVERS[driver].flags:
         reader.report(
             "wrong-value",
-            f"how much runs at once on a node of a {driver} builder is said where its BuildKit is started",
+            f"max-parallelism cannot be set for a {driver} builder",
             (*path, "max-parallelism"),
-            "say it in the buildkitd.toml over there: max-parallelism under [worker.oci]",
+            "set max-parallelism under [worker.oci] in the buildkitd.toml of its BuildKit",
             at_key=True,
         )
     common = _options(reader, driver, content.get("options", {}), (*path, "options"))
@@ -70,16 +70,18 @@ def _node(
     for index, platform in enumerate(platforms):
         wrong = platform_mistake(platform)
         if wrong:
-            reader.report("unknown-platform", f'"{platform}" is no platform', (*path, "platforms", index), wrong)
+            reader.report(
+                "unknown-platform", f'"{platform}" is not a valid platform', (*path, "platforms", index), wrong
+            )
     own = _options(reader, driver, content.get("options", {}), (*path, "options"))
     return Node(platforms, endpoint, {**common, **own}, path)
 
 
 def _report_endpoint(reader: SectionReader, driver: str, endpoint: str, mistake: str, path: KeyPath) -> None:
     if not holds_secret(endpoint):
-        reader.report("wrong-value", f'a {driver} node cannot be at "{endpoint}"', path, mistake)
+        reader.report("wrong-value", f'"{endpoint}" is not a valid endpoint of a {driver} node', path, mistake)
         return
-    problem = reader.source.problem("wrong-value", "an endpoint cannot hold a password", path, hint=mistake)
+    problem = reader.source.problem("wrong-value", "an endpoint must not contain a password", path, hint=mistake)
     reader.problems.append(replace(problem, source=""))
 
 
@@ -92,8 +94,8 @@ def _options(reader: SectionReader, driver: str, content: Mapping[str, Any], pat
             message = f'the driver {driver} has no option "{name}"'
             reader.report("unknown-key", message, (*path, name), hint, at_key=True)
         elif name in DRIVERS[driver].paths and not text.startswith(("/", "~/")):
-            message = f'"{text}" is not the full path that buildx needs'
-            reader.report("wrong-value", message, (*path, name), "begin it with / or ~/")
+            message = f'"{text}" is not an absolute path'
+            reader.report("wrong-value", message, (*path, name), "start it with / or ~/")
         options[name] = text
     return options
 
@@ -106,20 +108,20 @@ def _check_apart(reader: SectionReader, driver: str, nodes: tuple[Node, ...]) ->
         first = at.setdefault(node.endpoint, node)
         if first is not node and driver != "kubernetes":
             where = reader.source.place(first.path).value
-            message = f"another node of the builder is at {node.endpoint or _AT_HAND} already ({where})"
+            message = f"another node of the builder has the same endpoint, {node.endpoint or _AT_HAND} ({where})"
             path = (*node.path, "endpoint") if node.endpoint else node.path
-            reader.report("duplicate-item", message, path, "let one node build for the platforms of both")
+            reader.report("duplicate-item", message, path, "list the platforms of both under one node")
         for index, platform in enumerate(node.platforms or [""]):
             first = building.setdefault(platform, node)
             if first is node:
                 continue
             where = reader.source.place(first.path).value
             if platform:
-                message = f"another node of the builder is for {platform} already ({where})"
+                message = f"another node of the builder already builds for {platform} ({where})"
                 reader.report("duplicate-item", message, (*node.path, "platforms", index), "keep one of them")
             else:
-                message = f"another node of the builder has no platforms already ({where})"
-                hint = "say which platforms go where: only one node can be for all that is left"
+                message = f"another node of the builder has no platforms either ({where})"
+                hint = "list the platforms: only one node can take the remaining ones"
                 reader.report("missing-key", message, node.path, hint)
 
 
@@ -132,7 +134,7 @@ def _check_coverage(reader: SectionReader, builder: Builder, platforms: tuple[st
             place = reader.source.place(builder.path).key
             reader.report(
                 "uncovered-platform",
-                f'no node of the builder "{builder.name}" ({place}) is for {platform}',
+                f'no node of the builder "{builder.name}" ({place}) builds for {platform}',
                 ("platforms", index),
-                "add it to a node; a node without `platforms` is for all that is left",
+                "add it to a node; a node without `platforms` takes the remaining ones",
             )

@@ -36,7 +36,7 @@ def read_checks(reader: SectionReader, path: KeyPath, own: Mapping[str, Any]) ->
 
 def _check(reader: SectionReader, name: str, content: Mapping[str, Any], path: KeyPath) -> CheckRule:
     if name == IMAGE:
-        message = f'"{IMAGE}" is what bakegen calls the look-up of an image'
+        message = f'"{IMAGE}" is reserved for the lookup of an image'
         reader.report("reserved-name", message, path, "choose another name", at_key=True)
     _report_missing(reader, name, content, path)
 
@@ -73,13 +73,13 @@ def _check(reader: SectionReader, name: str, content: Mapping[str, Any], path: K
 
 def _report_missing(reader: SectionReader, name: str, content: Mapping[str, Any], path: KeyPath) -> None:
     if not any(key in content for key in _WHAT):
-        hint = "say what to `run`, or which files, user, environment, labels or size to expect"
+        hint = "add `run`, `files`, `user`, `environment`, `labels` or `size`"
         reader.report("empty-value", f'the check "{name}" checks nothing', path, hint, at_key=True)
     elif "run" not in content:
         for key in _OF_RUN:
             if key in content:
-                message = f'"{key}" is about a command, and the check "{name}" runs none'
-                hint = "say what to `run`; [] runs the image's own command"
+                message = f'"{key}" needs a command, but the check "{name}" runs none'
+                hint = "add `run`; [] runs the image's own command"
                 reader.report("missing-key", message, (*path, key), hint, at_key=True)
 
 
@@ -113,7 +113,10 @@ def _words_mistake(text: str) -> tuple[str, str] | None:
     try:
         shlex.split(text)
     except ValueError as error:
-        return f"the command cannot be split into words: {str(error).lower()}", "or write it as a list of words"
+        return (
+            f"the command cannot be split into words: {str(error).lower()}",
+            "fix the quotes, or write it as a list of words",
+        )
     return None
 
 
@@ -122,8 +125,8 @@ def _pattern_mistake(text: str) -> tuple[str, str] | None:
         compiled(text)
     except (re.error, RecursionError, OverflowError) as error:
         return (
-            f'"{text}" is no regular expression: {error}',
-            "https://docs.python.org/3/library/re.html tells how to write one",
+            f'"{text}" is not a valid regular expression: {error}',
+            "see https://docs.python.org/3/library/re.html",
         )
     return None
 
@@ -137,10 +140,10 @@ def compiled(pattern: str) -> re.Pattern[str]:
 def _file_mistake(text: str) -> tuple[str, str] | None:
     if text.startswith("/"):
         return None
-    return f'"{text}" is no absolute path', "in an image, paths begin with /"
+    return f'"{text}" is not an absolute path', "start it with /"
 
 
 def _size_mistake(text: str) -> tuple[str, str] | None:
     if size_in_bytes(text):
         return None
-    return f'"{text}" is no size', "a number and a unit, such as 900 MB or 1.5 GiB"
+    return f'"{text}" is not a valid size', "use a number and a unit, such as 900 MB or 1.5 GiB"

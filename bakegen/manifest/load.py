@@ -86,7 +86,7 @@ def _with_includes(source: Source, includes: list[Any], folder: Path, root: Path
                 "an included file cannot include others",
                 ("include",),
                 at_key=True,
-                hint=f"list the files in {source.file}",
+                hint=f"list all files in {source.file}",
             )
         below = part if below is None else include(below, part, _ADDED)
     return include(below, source, _ADDED) if below else source
@@ -102,7 +102,10 @@ def _input_file(source: Source, text: str, path: KeyPath, folder: Path, root: Pa
     except InputError as error:
         if error.code != "missing-file":
             raise source.failure(error.code, f'"{text}" {error.reason}', path, hint=error.hint) from error
-        hint = _nearest_file(root, relative(folder, root), text) or f"{what} is looked up in {relative(folder, root)}/"
+        hint = (
+            _nearest_file(root, relative(folder, root), text)
+            or f"the path of {what} is relative to {relative(folder, root)}/"
+        )
         raise source.failure("missing-file", f'there is no file "{text}"', path, hint=hint) from error
     return file
 
@@ -174,7 +177,7 @@ class _ManifestReader(SectionReader):
                 "missing-key",
                 'the manifest has no "platforms"',
                 (),
-                "for example platforms: [linux/amd64, linux/arm64]",
+                "add it, such as platforms: [linux/amd64, linux/arm64]",
             )
         if self.problems:
             raise BakegenError(self.problems)
@@ -189,7 +192,7 @@ class _ManifestReader(SectionReader):
                 if name in RESERVED:
                     self.report(
                         "reserved-name",
-                        f'"{name}" means something else in expressions',
+                        f'"{name}" is a reserved name in expressions',
                         path,
                         "choose another name",
                         at_key=True,
@@ -220,7 +223,7 @@ class _ManifestReader(SectionReader):
                 for name, text in compared_with(f"{{{{ {value} }}}}" if path[-1] == "when" else value):
                     own = self.source.place(path).value.file == self.source.file  # others include the rest, too
                     if name in known and text not in known[name] and own:
-                        message = f'this compares "{name}" with "{text}", which is none of its values'
+                        message = f'"{name}" is compared with "{text}", which is not one of its values'
                         self.report("unknown-value", message, path, did_you_mean(text, known[name]))
 
     def variables(self) -> dict[str, Variable]:
@@ -232,7 +235,7 @@ class _ManifestReader(SectionReader):
             if bake_name.startswith(FOREIGN_PREFIXES) or bake_name in {REGISTRY, PLATFORMS}:
                 self.report(
                     "foreign-variable",
-                    f"{bake_name} may be set by Docker, bakegen or a CI system, and bake would take that value",
+                    f"Docker, bakegen or a CI system may set {bake_name}, and bake would use that value",
                     path,
                     "rename the variable or the image",
                     at_key=True,
@@ -242,9 +245,9 @@ class _ManifestReader(SectionReader):
             if "{{" in default:
                 self.report(
                     "wrong-value",
-                    "the default of a variable is plain text",
+                    "the default of a variable must be plain text",
                     (*path, "default"),
-                    "use `define:` for what is computed",
+                    "use `define` for expressions",
                 )
             variables[name] = Variable(name, bake_name, default, declared.get("description", ""), path)
         return variables
@@ -323,9 +326,9 @@ class _ManifestReader(SectionReader):
             if not patterns and len(entry) == 1:
                 self.report(
                     "empty-value",
-                    "this exclusion names no axis, so it excludes everything",
+                    "this entry has no axis, so it excludes everything",
                     path,
-                    "say which values do not go together",
+                    "add the values to exclude",
                 )
             exclusions.append(Exclusion(patterns, entry["because"], path))
         return tuple(exclusions)

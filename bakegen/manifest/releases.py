@@ -20,8 +20,8 @@ from bakegen.spec.bake_attributes import ATTRIBUTES, fits
 _ATTRIBUTE_TYPES: Mapping[str, tuple[str, str]] = {
     "text": ("text", "string"),
     "flag": ("true or false", "boolean"),
-    "list": ("a list of texts", "array"),
-    "map": ("a mapping of texts", "object"),
+    "list": ("a list of strings", "array"),
+    "map": ("a mapping of strings", "object"),
 }
 
 
@@ -73,7 +73,8 @@ def _release(
             "missing-key",
             f'{called} has no "from"',
             path,
-            "say which image or release it is built from" + ("; a remote Dockerfile is not read" if remote else ""),
+            "add `from` with the image or release that it is built from"
+            + ("; remote Dockerfiles are not read" if remote else ""),
             at_key=True,
         )
     if publish and setting("tags")[0] is None:
@@ -81,7 +82,7 @@ def _release(
             "missing-key",
             f'{called} has no "tags"',
             path,
-            "say what its images are called, or `publish: false`",
+            "add `tags`, or `publish: false`",
             at_key=True,
         )
     single = "releases" not in reader.content
@@ -130,9 +131,9 @@ def _check_existing(reader: SectionReader, own: Mapping[str, Any], path: KeyPath
         if key in own:
             reader.report(
                 "wrong-value",
-                f"`{key}` is for Dockerfiles that are made, and this one exists already",
+                f"`{key}` cannot be used with an existing Dockerfile",
                 (*path, key),
-                "leave one of the two out",
+                "remove one of the two",
                 at_key=True,
             )
 
@@ -156,9 +157,9 @@ def _parents(reader: SectionReader, value: Any, path: KeyPath, releases: list[st
             if ("release" in item) == ("reference" in item):
                 reader.report(
                     "missing-key",
-                    "a parent is a `release`, or an outside image as `reference`",
+                    "a parent needs either `release` or `reference`",
                     place,
-                    "give one of the two",
+                    "use `release` for a release, `reference` for an outside image",
                 )
             elif "reference" in item:
                 yield ParentRule("", "", {}, Expression(item["reference"], (*place, "reference")), when, place)
@@ -167,7 +168,7 @@ def _parents(reader: SectionReader, value: Any, path: KeyPath, releases: list[st
                 if not image and release not in releases:
                     hint = did_you_mean(release, releases)
                     if "releases" not in reader.content:
-                        hint = "this image has no releases; an image from outside is written as text: from: debian:12"
+                        hint = "this image has no releases; for an outside image, write from: debian:12"
                     message = f'there is no release "{release}"'
                     reader.report("unknown-release", message, (*place, "release"), hint)
                 at = {key: Expression(str(text), (*place, "at", key)) for key, text in item.get("at", {}).items()}
@@ -177,8 +178,8 @@ def _parents(reader: SectionReader, value: Any, path: KeyPath, releases: list[st
         elif item is not None:
             if item != "scratch" and not any(mark in item for mark in ("{{", "{%", ":", "/", "@")):
                 known = did_you_mean(item, releases) if "releases" in reader.content else ""
-                outside = f"an image from outside is written with its tag: {item}:latest"
-                hint = f"{known} Else, {outside}" if known.endswith("?") else outside
+                outside = f"for an outside image, write the tag as well: {item}:latest"
+                hint = f"{known} {outside[0].upper()}{outside[1:]}" if known.endswith("?") else outside
                 reader.report("unknown-release", f'there is no release "{item}"', place, hint)
             yield ParentRule("", "", {}, Expression(item, place), None, place)
 
@@ -198,7 +199,7 @@ def _bake_attributes(
                 free = [key for key, known in ATTRIBUTES.items() if not known.key]
                 reader.report(
                     "unknown-attribute",
-                    f'bake targets have no attribute "{name}"',
+                    f'unknown bake attribute "{name}"',
                     here,
                     did_you_mean(name, free),
                     at_key=True,
@@ -206,18 +207,18 @@ def _bake_attributes(
             elif attribute.key:
                 reader.report(
                     "owned-attribute",
-                    f'"{name}" is written by bakegen',
+                    f'"{name}" is set by bakegen',
                     here,
-                    f"use the key `{attribute.key}`",
+                    f"use `{attribute.key}` of the manifest instead",
                     at_key=True,
                 )
             elif attribute.since > buildx:
                 since = ".".join(map(str, attribute.since))
                 reader.report(
                     "newer-attribute",
-                    f'"{name}" is known since buildx {since}; older clients drop it silently',
+                    f'"{name}" requires buildx {since}; older clients ignore it silently',
                     here,
-                    f'write `buildx: "{since}"` if nobody uses an older one',
+                    f'add `buildx: "{since}"` if all clients are at least that new',
                     at_key=True,
                 )
             elif not fits(attribute, value):
@@ -234,9 +235,9 @@ def _files(reader: SectionReader, value: Any, path: KeyPath) -> Iterator[FileRul
         if ("template" in item) == ("copy" in item):
             reader.report(
                 "wrong-value",
-                "a file comes either from a `template` or from `copy`",
+                "a file needs either `template` or `copy`",
                 place,
-                "give exactly one of the two",
+                "use exactly one of the two",
             )
         part = {key: Expression(item[key], (*place, key)) for key in ("path", "template", "copy") if key in item}
         when = Condition(item["when"], (*place, "when")) if "when" in item else None

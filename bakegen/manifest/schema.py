@@ -61,7 +61,8 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
         case "required":
             for key in error.validator_value:
                 if key not in value:
-                    hint = error.schema.get("properties", {}).get(key, {}).get("description", "")
+                    meaning = error.schema.get("properties", {}).get(key, {}).get("description", "")
+                    hint = f'add "{key}": {meaning[0].lower()}{meaning[1:]}' if meaning else f'add "{key}"'
                     yield source.problem("missing-key", f'{subject} has no "{key}"', path, hint=hint, at_key=bool(path))
         case "type":
             allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
@@ -69,9 +70,9 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
             message = f"{subject} must be {wanted}, not {found(value)}"
             hint = type_hint(allowed, value)
             if path[0] == "axes" and isinstance(value, str) and "{{" in value:
-                hint = "values of an axis are written out; they cannot be computed"
+                hint = "list the values; they cannot be computed"
             elif path[0] == "axes" and isinstance(value, dict):
-                hint = "values with properties are the keys of a mapping: leave out the `- `"
+                hint = "use a mapping for values with properties: remove the `- `"
             yield source.problem("wrong-type", message, path, hint=hint)
         case "enum":
             yield source.problem(
@@ -86,12 +87,17 @@ def _translate(source: Source, error: Any) -> Iterator[Problem]:
             seen: list[Any] = []
             for index, item in enumerate(value):
                 if item in seen:
-                    yield source.problem("duplicate-item", f'{subject} lists "{item}" twice', (*path, index))
+                    yield source.problem("duplicate-item", f'{subject} contains "{item}" twice', (*path, index))
                 seen.append(item)
         case "minItems" | "minProperties" | "minLength":
-            yield source.problem("empty-value", f"{subject} is empty", path, hint="give it a value, or remove the key")
+            yield source.problem("empty-value", f"{subject} is empty", path, hint="add a value, or remove the key")
         case "maxLength":
-            yield source.problem("wrong-value", f"{subject} is longer than {error.validator_value} characters", path)
+            message = f"{subject} is longer than {error.validator_value} characters"
+            yield source.problem("wrong-value", message, path, hint="shorten it")
+        case "minimum" | "maximum":
+            least, most = error.schema.get("minimum"), error.schema.get("maximum")
+            hint = f"use a number from {least} to {most}" if most is not None else f"use a number of at least {least}"
+            yield source.problem("wrong-value", f"{subject} cannot be {value}", path, hint=hint)
         case _:
             yield source.problem("wrong-value", f"{subject}: {error.message}", path)
 
@@ -109,10 +115,12 @@ def _translate_pattern(source: Source, error: Any, path: KeyPath, subject: str) 
     value, pattern = error.instance, error.validator_value
     if path and path[-1] in {"username", "password"}:
         # What stands there may be the secret itself: neither it nor its line is shown.
-        message = f"{subject} is the name of an environment variable, not the {path[-1]} itself"
-        problem = source.problem("wrong-value", message, path, hint="such as DOCKER_USER, DOCKER_PASSWORD")
+        message = f"{subject} must be the name of an environment variable, not the {path[-1]} itself"
+        problem = source.problem(
+            "wrong-value", message, path, hint="use the name of a variable, such as DOCKER_PASSWORD"
+        )
         return replace(problem, source="")
-    rule = RULES.get(pattern, f"it must match {pattern}")
+    rule = RULES.get(pattern, f"must match {pattern}")
     words = re.sub(r"[^A-Za-z0-9]+", "-", value).strip("-")
     ideas = (
         value.upper(),
@@ -122,22 +130,22 @@ def _translate_pattern(source: Source, error: Any, path: KeyPath, subject: str) 
     better = next((idea for idea in ideas if idea != value and re.search(pattern, idea)), "")
     hint = f'write "{better}": {rule}' if better else rule
     if "propertyNames" in error.absolute_schema_path:  # they report the mapping's path; the instance is the key
-        message = f'"{value}" is not a name that {subject} can have'
+        message = f'"{value}" is not a valid name in {subject}'
         return source.problem("wrong-value", message, (*path, value), hint=hint, at_key=True)
     return source.problem("wrong-value", f'{subject} cannot be "{value}"', path, hint=hint)
 
 
 # The patterns of the schema, in words.
 RULES = {
-    "^[a-z0-9]+(?:[._-][a-z0-9]+)*$": "lower-case letters and digits, joined by single `.`, `_` or `-`",
-    "^0\\.[0-9]+(?:\\.[0-9]+)?$": 'a release of buildx, such as "0.13"',
+    "^[a-z0-9]+(?:[._-][a-z0-9]+)*$": "lower-case letters and digits, separated by single `.`, `_` or `-`",
+    "^0\\.[0-9]+(?:\\.[0-9]+)?$": 'a version of buildx, such as "0.13"',
     "^\\S+$": "one word without spaces",
-    "^[A-Z][A-Z0-9_]*$": "capital letters, digits and `_`, a letter first",
-    "^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and `_`, no digit first",
-    "^[a-z][a-z0-9._-]*$": "lower-case letters, digits, `.`, `_` and `-`, a letter first",
-    "^[A-Za-z0-9_.*?\\[\\]!-]+$": "what tags are made of, and `*`, `?` or `[ab]`",
+    "^[A-Z][A-Z0-9_]*$": "upper-case letters, digits and `_`, starting with a letter",
+    "^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and `_`, not starting with a digit",
+    "^[a-z][a-z0-9._-]*$": "lower-case letters, digits, `.`, `_` and `-`, starting with a letter",
+    "^[A-Za-z0-9_.*?\\[\\]!-]+$": "characters of tags, and `*`, `?` or `[ab]`",
     '^https?://[^\\s<>"()\\[\\]\\\\|`]+$': "a URL such as https://github.com/acme/images/blob/main",
-    "^[A-Za-z0-9][A-Za-z0-9_-]*$": "letters, digits, `_` and `-`, none of the last two first",
+    "^[A-Za-z0-9][A-Za-z0-9_-]*$": "letters, digits, `_` and `-`, starting with a letter or digit",
 }
 
 
@@ -161,9 +169,9 @@ def found(value: Any) -> str:
 def type_hint(allowed: list[str], value: Any) -> str:
     """Return how to write a value so that it has an allowed type, as far as that can be guessed."""
     if value is None:
-        return "give it a value, or remove the key"
+        return "add a value, or remove the key"
     if "array" in allowed and isinstance(value, str) and " - " in value:
-        return "write each item on a line of its own below the key, after `- `"
+        return "put each item on its own line below the key, after `- `"
     if "array" in allowed and isinstance(value, str | int):
         return f"write [{_quoted(value)}]"
     if "boolean" in allowed and value in ("true", "false"):

@@ -38,13 +38,13 @@ class SectionReader:
             here = (*path, index)
             mistake = platform_mistake(platform)
             if mistake:
-                self.report("unknown-platform", f'"{platform}" is no platform', here, mistake)
+                self.report("unknown-platform", f'"{platform}" is not a valid platform', here, mistake)
             elif path != ("platforms",) and platform not in known:
                 self.report(
                     "unlisted-platform",
-                    f"{platform} is not among the platforms of the image",
+                    f"{platform} is not a platform of the image",
                     here,
-                    "list it under `platforms:` first; axis values and releases only narrow that list",
+                    "add it to `platforms` of the image; axis values and releases can only restrict them",
                 )
         return tuple(value)
 

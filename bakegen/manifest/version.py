@@ -34,7 +34,7 @@ def check_version(version: str) -> None:
         raise fail(
             "invalid-tag",
             f'"{version}" cannot be part of a tag',
-            hint="a tag has letters, digits, `_`, `.` and `-`, and is at most 128 long",
+            hint="use letters, digits, `_`, `.` and `-`, at most 128 characters",
         )
 
 
@@ -43,20 +43,20 @@ def rewritten(root: Path, manifests: Sequence[Manifest], chosen: Sequence[str], 
     having = [manifest for manifest in manifests if manifest.image in chosen and NAME in manifest.variables]
     if not having:
         images = ", ".join(chosen)
-        raise fail("no-version", f"no {NAME} is declared for {images}", hint=f"declare it: variables: {{{NAME}: …}}")
+        raise fail("no-version", f"no variable {NAME} is declared for {images}", hint=f"add variables: {{{NAME}: …}}")
     problems: list[Problem] = []
     files: dict[str, bytes] = {}
     for manifest in having:
         file = manifest.source.place(_place(manifest)).value.file
         if others := [other.image for other in _sharing(manifests, manifest) if other.image not in chosen]:
-            message = f"the {NAME} of {manifest.image} is that of {', '.join(others)} as well"
-            hint = f"generate them together, or give {manifest.image} a {NAME} of its own"
+            message = f"{manifest.image} shares its {NAME} with {', '.join(others)}"
+            hint = f"generate them together, or declare a separate {NAME} for {manifest.image}"
             problems.append(manifest.source.problem("fixed-version", message, _place(manifest), hint=hint))
         elif file not in files:
             new = _spliced(read_bytes(root, file), manifest, version)
             if new is None:
-                message = f"the default of {NAME} cannot be rewritten here without changing something else"
-                hint = "write it on one line, as a value of its own, without anchor or alias"
+                message = f"the default of {NAME} cannot be changed here without changing something else"
+                hint = "write it on one line, without anchor or alias"
                 problems.append(manifest.source.problem("fixed-version", message, _place(manifest), hint=hint))
             else:
                 files[file] = new

@@ -165,7 +165,7 @@ def _check_way(folder: OpenFolder, seen: Seen, removable: Collection[str]) -> No
 
 def _blocked(seen: Seen, alien: str) -> Problem:
     if seen.is_link:
-        message = f'"{seen.path}" cannot be written: "{alien}" is a symbolic link, which bakegen does not follow'
-        return output_problem("unsafe-path", seen.path, message, f'replace "{alien}" by a real file or folder')
-    message = f'"{seen.path}" cannot be written: "{alien}" is in the way, and bakegen did not make it'
-    return output_problem("cannot-write", seen.path, message, f'move "{alien}" away')
+        message = f'"{seen.path}" cannot be written: "{alien}" is a symbolic link'
+        return output_problem("unsafe-path", seen.path, message, f'replace "{alien}" with a regular file or folder')
+    message = f'"{seen.path}" cannot be written: "{alien}" already exists, and bakegen did not create it'
+    return output_problem("cannot-write", seen.path, message, f'move or remove "{alien}"')

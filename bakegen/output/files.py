@@ -58,7 +58,7 @@ def blaming(path: str, action: str) -> Iterator[None]:
         yield
     except OSError as error:
         message = f'"{path}" cannot be {action}: {error.strerror or error}'
-        hint = "no file is left half written; fix this and run bakegen again"
+        hint = "fix this and run bakegen again; no file was left incomplete"
         raise BakegenError([output_problem("cannot-write", path, message, hint)]) from error
 
 
@@ -75,15 +75,17 @@ def path_problems(paths: Iterable[str]) -> Iterator[Problem]:
     files = {_folded(path): path for path in (RECORDS, STAGING)}  # bakegen's own
     for path in sorted(paths):
         if mistake := path_mistake(path):
-            yield output_problem("unsafe-path", path, f'the path "{path}" {mistake}', "rename what it is made of")
+            yield output_problem(
+                "unsafe-path", path, f'the path "{path}" {mistake}', "rename the images or files in it"
+            )
         elif (key := _folded(path)) in files:
-            yield _conflict(path, files[key], "are one file on some file systems")
+            yield _conflict(path, files[key], "are the same file on case-insensitive file systems")
         else:
             files[key] = path
     for key, path in files.items():
         for folder in folders_of(key):
             if folder in files:
-                yield _conflict(path, files[folder], "cannot both exist: one is the other's folder")
+                yield _conflict(path, files[folder], "cannot both exist: one is a folder of the other")
 
 
 def _folded(path: str) -> str:
@@ -93,5 +95,5 @@ def _folded(path: str) -> str:
 
 
 def _conflict(path: str, other: str, why: str) -> Problem:
-    hint = "rename one of the images or files that these paths are made of"
+    hint = "rename one of the images or files in these paths"
     return output_problem("path-conflict", path, f'"{path}" and "{other}" {why}', hint)

@@ -110,10 +110,10 @@ def _prune(folder: OpenFolder, leaving: Iterable[str]) -> None:
 
 
 def _refusals(changes: Changes, wanted: Mapping[str, object]) -> Iterator[Problem]:
-    hint = "see `bakegen generate --diff`; {}, or run `bakegen generate --force` to {} it"
+    hint = "{}, or run `bakegen generate --force` to {} it; --diff shows the difference"
     for path in changes.edited:
-        message = f"is to be {'written' if path in wanted else 'removed'}, but was edited by hand"
-        yield output_problem("edited-output", path, message, hint.format("move the edit into the template", "discard"))
+        message = f"cannot be {'updated' if path in wanted else 'removed'}: it was edited by hand"
+        yield output_problem("edited-output", path, message, hint.format("move the edit to the template", "discard"))
     for path in changes.foreign:
-        message = "already exists, and bakegen did not make it"
-        yield output_problem("foreign-output", path, message, hint.format("move the file away", "overwrite"))
+        message = "already exists, and bakegen did not create it"
+        yield output_problem("foreign-output", path, message, hint.format("move the file", "overwrite"))

@@ -117,7 +117,7 @@ def stop_if_any(states: Sequence[RegistryState]) -> None:
 def _without_password(registry: Destination, stored: StoredLogin | None, run: RunProgram, folder: Path) -> LoginOutcome:
     """Return how it stands where docker has an identity token, or nothing at all."""
     if stored:
-        return LoginOutcome("logged in", "by an identity token, which docker does not check")
+        return LoginOutcome("logged in", "with an identity token, which docker does not check")
     if not registry.kind.may_be_open:
         return LoginOutcome("no login")
     outcome = log_in(registry, Credentials(NOBODY, NOBODY), run, folder)

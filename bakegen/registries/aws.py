@@ -34,8 +34,8 @@ def password(registry: Destination, environment: Environment) -> str:
     except ImportError:
         raise fail(
             "missing-helper",
-            f"a login to {registry.host} needs boto3, which is not installed",
-            hint="install it beside bakegen: pip install 'bakegen[aws]'",
+            f"logging in to {registry.host} requires boto3, which is not installed",
+            hint="install it: pip install 'bakegen[aws]'",
         ) from None
     from botocore import exceptions
     from botocore.config import Config

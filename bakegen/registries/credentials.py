@@ -72,13 +72,13 @@ def _google_key(registry: Destination, root: Path, file: str) -> str:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _fail(  # without what the variable says: it may be the key itself, by mistake
             registry,
-            f"{_KEY_FILE} names no file that can be read: {reason}",
-            f"let it name the key of a service account, or set {registry.variables.password}",
+            f"{_KEY_FILE} cannot be read: {reason}",
+            f"set it to the path of a service account key, or set {registry.variables.password}",
         ) from None
     if not _is_key(text):
         raise _fail(
             registry,
-            f"{_KEY_FILE} names a file that is not the key of a service account",
+            f"{_KEY_FILE} is not a service account key",
             f'use an access token instead: {registry.variables.password}="$(gcloud auth print-access-token)"',
         )
     return text
@@ -114,7 +114,7 @@ def _from_aws(registry: Destination, environment: Environment, root: Path) -> Cr
 def _missing(registry: Destination, environment: Environment, names: Sequence[str]) -> BakegenError:
     unset = [name for name in names if environment.get(name) is None]
     told = [f"{name} is {'not set' if name in unset else 'empty'}" for name in names]
-    hint = f"set {' and '.join(names)} in the environment or in {FILE} at the root of the project"
+    hint = f"set {' and '.join(names)} in the environment or in {FILE} in the project root"
     return _fail(registry, f"no credentials for {registry.host}: {' and '.join(told)}", hint)
 
 

@@ -77,8 +77,8 @@ def find_destinations(
     declared = find_repositories(graph, environment, images)
     prefix = environment.get(REGISTRY)
     if prefix and not is_repository(f"{prefix}/app"):
-        hint = "write a host, or a host and a namespace, such as ghcr.io/me"
-        raise fail("invalid-reference", f"{REGISTRY}={prefix} is not where images can be pushed to", hint=hint)
+        hint = "use HOST or HOST/NAMESPACE, such as ghcr.io/me"
+        raise fail("invalid-reference", f"{REGISTRY}={prefix} is not a registry", hint=hint)
     by_host: dict[str, dict[str, None]] = {}
     for repository in declared:
         name = under_registry(repository.name, prefix, graph.registry_rule) if prefix else repository.name
@@ -129,11 +129,11 @@ def pick_hosts(hosts: Collection[str], only: str, images: Sequence[str] = (), pr
     found = [host for host in hosts if only in ("", host, *_OTHER_NAMES.get(host, ()))]
     if only and not found:
         whose = f"of {', '.join(images)}" if images else "of the manifests"
-        hint = f"{REGISTRY} sends everything to {prefix}" if prefix else did_you_mean(only, hosts)
+        hint = f"{REGISTRY} is set: all images go to {prefix}" if prefix else did_you_mean(only, hosts)
         raise fail(
             "unknown-registry",
-            f'nothing {whose} is pushed to "{only}"',
-            hint=hint or "name registries under `registries:`",
+            f'no image {whose} is pushed to "{only}"',
+            hint=hint or "add it to `registries`",
         )
     return found
 
@@ -146,8 +146,8 @@ def _clashes(entries: Sequence[Repository]) -> Iterator[Problem]:
             kinds = entry.kind != first.kind
             yield entry.problem(
                 "login-clash",
-                f"{entry.host} is logged in to {_said(entry, kinds=kinds)} here, and {_said(first, kinds=kinds)} at {where}",
-                hint="docker keeps one login per host: let them agree, or log in for one IMAGE at a time",
+                f"different logins for {entry.host}: {_said(entry, kinds=kinds)} here, and {_said(first, kinds=kinds)} at {where}",
+                hint="use the same variables, or log in for one IMAGE at a time: docker keeps one login per host",
             )
 
 

@@ -32,7 +32,7 @@ _START = re.compile(r"^(?:error response from daemon: )?(?:get \"[^\"]*\": )?(?:
 _REFUSED = re.compile(r"unauthorized|incorrect username or password|(?<!permission )denied|forbidden", re.IGNORECASE)
 # What another try would find again. Docker has waited for half a minute before it gives up.
 _LASTING = re.compile(
-    r"x509|tls:|no such host|timeout|deadline exceeded|no answer within|invalid port|unable to parse server address"
+    r"x509|tls:|no such host|timeout|deadline exceeded|no response within|invalid port|unable to parse server address"
     rf"|{PLAIN_HTTP.pattern}",
     re.IGNORECASE,
 )
@@ -85,7 +85,7 @@ def keeping_no_login(config: DockerConfig) -> Iterator[Path]:
 def read_refusal(host: str, said: str) -> LoginOutcome:
     """Return what docker says of a login that failed; raises `BakegenError` if that was not because of the registry."""
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith(("WARNING", "time="))]
-    last = lines[-1].strip() if lines else "it says nothing"
+    last = lines[-1].strip() if lines else "no error message"
     reason = _START.sub("", last)
     found = _STATUS.search(last)
     status = int(found[1]) if found else 0
@@ -94,8 +94,8 @@ def read_refusal(host: str, said: str) -> LoginOutcome:
     if "saving credentials" in last or "storing credentials" in last:
         raise fail(
             "docker-config",
-            f"docker cannot keep the login to {host}: {reason.removeprefix('Error saving credentials: ')}",
-            hint=f"it writes to {config_folder()}; DOCKER_CONFIG names another folder",
+            f"docker cannot store the login for {host}: {reason.removeprefix('Error saving credentials: ')}",
+            hint=f"make {config_folder()} writable, or set DOCKER_CONFIG to another folder",
         )
     # Amazon refuses by 400; so does, in the end, a registry with TLS that docker may ask without it, too.
     if status and status not in (400, 401, 403):
@@ -108,7 +108,9 @@ def read_refusal(host: str, said: str) -> LoginOutcome:
         raise no_engine(complaint, f"log in to {host}, which has no TLS")
     if _LASTING.search(last) or _PASSING.search(last):
         return LoginOutcome("unreachable", reason, passing=not _LASTING.search(last))
-    raise fail("login-failed", f"docker cannot log in to {host}: {reason}", hint=f"try it: docker login {host}")
+    raise fail(
+        "login-failed", f"docker cannot log in to {host}: {reason}", hint=f"run it to see why: docker login {host}"
+    )
 
 
 def _status_words(status: int) -> str:

@@ -52,9 +52,9 @@ def _parse(text: str) -> dict[str, str]:
             problems.append(  # without the line itself: it may hold a password
                 Problem(
                     code="env-syntax",
-                    message="this line gives no variable a value",
+                    message="expected NAME=value",
                     position=Position(FILE, binding.original.line + blank),
-                    hint="write NAME=value, and close quotes; single quotes keep $ and \\ as they are",
+                    hint="close the quotes; in single quotes, $ and \\ are literal",
                 )
             )
         elif binding.key and binding.value is not None:

@@ -66,29 +66,29 @@ def problem_of(registry: Destination, user: str, outcome: LoginOutcome, *, store
             return registry.problem(
                 "unreachable-registry",
                 f"{host} is unreachable{reason}",
-                hint="it has no TLS: list it under `insecure-registries` in the engine's daemon.json"
+                hint="it has no TLS: add it to `insecure-registries` in daemon.json of the engine"
                 if PLAIN_HTTP.search(outcome.reason)
-                else f"trust it: put the certificate of its authority into /etc/docker/certs.d/{host}/ca.crt"
+                else f"to trust it, copy its CA certificate to /etc/docker/certs.d/{host}/ca.crt"
                 if "x509:" in outcome.reason
-                else "check the name of the host, the network and the proxy",
+                else "check the host name, the network and the proxy",
             )
         case "failing":
             return registry.problem(
                 "failing-registry",
-                f"{host} does not answer as a registry{reason}",
-                hint="try again later" if outcome.passing else "check the name of the host",
+                f"{host} is not a working registry{reason}",
+                hint="try again later" if outcome.passing else "check the host name",
             )
         case "refused":
             variables = " and ".join(filter(None, registry.variables))
             return registry.problem(
                 "login-failed",
-                f"{host} refuses {user}{reason}",
-                hint=f"log in again: {again}"
+                f"{host} rejected the login of {user}{reason}",
+                hint=f"log in again: `{again}`"
                 if stored
-                else f"check {variables}: a password may have expired, and some registries take only a token"
+                else f"check {variables}: the password may have expired, and some registries require a token"
                 if variables
-                else "check what AWS lets you do",
+                else "check your AWS permissions",
             )
         case "no login":
-            return registry.problem("no-login", f"not logged in to {host}", hint=f"log in: {again}")
+            return registry.problem("no-login", f"not logged in to {host}", hint=f"log in: `{again}`")
     return None

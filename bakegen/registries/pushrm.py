@@ -129,7 +129,7 @@ def require_pushrm() -> None:
     if not any(plugin.get("Name") == "pushrm" and not plugin.get("Err") for plugin in plugins or ()):
         raise fail(
             "no-pushrm",
-            "docker has no plugin pushrm, which pushes READMEs",
+            "the docker plugin pushrm, which pushes READMEs, is not installed",
             hint="install it: https://github.com/christian-korneck/docker-pushrm#installation",
         )
 
@@ -142,8 +142,8 @@ def _clashes(repositories: Iterable[Repository], target: str) -> Iterator[Proble
             place = first.source.place(first.path).value
             yield one.problem(
                 "readme-clash",
-                f"{one.name} shows one README, and {first.image} declares its own there ({place})",
-                hint="keep `readme: true` in one of the two",
+                f"{one.name} can show one README, and {first.image} declares one as well ({place})",
+                hint="keep `readme: true` for only one of them",
             )
 
 
@@ -152,7 +152,7 @@ def _check_current(project: Project, pages: Iterable[Page]) -> None:
         made = {page.path: OutputFile(render_readme(project, page)) for page in pages}
     stale = compare(project.root, made, made.__contains__).differing
     if stale:
-        raise fail("stale-output", f"not up to date: {', '.join(stale)}", hint="write it: bakegen generate --docs")
+        raise fail("stale-output", f"not up to date: {', '.join(stale)}", hint="run `bakegen generate --docs`")
 
 
 def _variables(repository: Repository, environment: Environment) -> Iterator[tuple[str, str]]:
@@ -188,7 +188,7 @@ def _way_in(repository: Repository) -> str:
     """Return what lets the plugin in."""
     if repository.kind.readme in _KEYED:
         return (
-            f"set {_key_variable(repository)} to a token of an application in {repository.kind.title}: no login helps"
+            f"set {_key_variable(repository)} to an application token of {repository.kind.title}; a login is not enough"
         )
     variables = f"set {' and '.join(repository.variables)}"
     try:
@@ -196,8 +196,10 @@ def _way_in(repository: Repository) -> str:
     except BakegenError:
         helper = ""
     if helper:
-        return f"{variables}: the plugin does not ask docker-credential-{helper} (`credHelpers`), which keeps the login"
-    return f"{variables}, or log in: bakegen authenticate --registry {repository.host}"
+        return (
+            f"{variables}: the plugin does not use docker-credential-{helper} (`credHelpers`), which stores the login"
+        )
+    return f"{variables}, or log in: `bakegen authenticate --registry {repository.host}`"
 
 
 def _key_variable(repository: Repository) -> str:
@@ -207,7 +209,7 @@ def _key_variable(repository: Repository) -> str:
 def _message(said: str) -> str:
     """Return what the plugin complains of, in one line."""
     errors = [_unquoted(text) for text in _ERROR.findall(said)] or said.splitlines()
-    return " ".join(" ".join(errors).split()) or "it says nothing"
+    return " ".join(" ".join(errors).split()) or "no error message"
 
 
 def _unquoted(text: str) -> str:
@@ -221,11 +223,11 @@ def _refusal(repository: Repository, page: Page, file: Path) -> Problem | None:
     """Return why a README cannot get to its page, as far as that can be told before."""
     kind, size = repository.kind, file.stat().st_size
     if not _TARGET.fullmatch(name := with_host(repository.name)):
-        message = f"docker-pushrm takes HOST/NAMESPACE/NAME, without a port, and not {name}"
-        return repository.problem("readme-refused", message, hint="leave `readme: true` out here")
+        message = f"docker-pushrm only supports HOST/NAMESPACE/NAME without a port, not {name}"
+        return repository.problem("readme-refused", message, hint="remove `readme: true` here")
     if kind.readme_limit and size > kind.readme_limit:
-        limit = f"{kind.title} takes READMEs of {kind.readme_limit:,} bytes"
-        message = f"{limit}, and {page.path} has {size:,}"
+        limit = f"{kind.title} limits READMEs to {kind.readme_limit:,} bytes"
+        message = f"{limit}, but {page.path} has {size:,}"
         hint = "shorten templates/README.md.j2, or the descriptions in the manifest"
         return repository.problem("readme-refused", message, hint=hint)
     return None
@@ -234,8 +236,8 @@ def _refusal(repository: Repository, page: Page, file: Path) -> Problem | None:
 def _unwanted(repository: Repository) -> Problem:
     host = repository.host
     if repository.kind.readme:
-        message, hint = f"no repository at {host} declares a README", "declare it: {repository: …, readme: true}"
+        message, hint = f"no repository at {host} declares a README", "add it: {repository: …, readme: true}"
     else:
         showing = ", ".join(kind.title for kind in KINDS if kind.readme)
-        message, hint = f"{host} shows no README", f"{showing} show one; `kind:` says so where the host does not"
+        message, hint = f"{host} does not show READMEs", f"set `kind` if it is one of {showing}"
     return repository.problem("no-readme", message, hint=hint)

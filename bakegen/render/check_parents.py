@@ -38,8 +38,7 @@ def check_dockerfile(text: str, path: str, manifest: Manifest, targets: Sequence
             ]
     except DockerfileError as error:
         mistakes = [error]
-    made = f"made from templates/{targets[0].template}" if targets[0].template else ""
-    return [syntax_problem(mistake, text, path, made) for mistake in mistakes]
+    return [syntax_problem(mistake, text, path) for mistake in mistakes]
 
 
 def _check_target(
@@ -65,12 +64,12 @@ def _check_target(
     for name, reference in unset:
         problem = Problem(
             code="unset-arg",
-            message=f"{name} has no value here, so this takes from `{reference.image}`",
+            message=f"{name} has no value here, so the image is `{reference.image}`",
             position=Position(path, reference.line),
             source=line_at(text, reference.line),
             hint=f"give ARG {name} a default, or pass the build arg"
             if name in above
-            else f"FROM sees only what an ARG above the first FROM declares: write ARG {name} there",
+            else f"declare ARG {name} above the first FROM",
         )
         yield narrowed(problem, rf"\$\{{?{name}\b\}}?")
     if unset:
@@ -81,29 +80,29 @@ def _check_target(
         if near:
             problem = Problem(
                 code="undeclared-parent",
-                message=f'"{image}" is no stage above, and no parent of {target.name}',
+                message=f'"{image}" is neither an earlier stage nor a parent of {target.name}',
                 position=Position(path, reference.line),
                 source=line_at(text, reference.line),
                 hint=f'did you mean "{near[0]}"?',
             )
             yield narrowed(problem, re.escape(image))
             continue
-        hint = f"add it to `from:`; declared here: {', '.join(declared) or 'nothing'}"
+        hint = f"add it to `from`, which declares {', '.join(declared) or 'nothing'}"
         if unused:
-            mend = "write {{ parent }} in the template" if target.template else "change the Dockerfile"
-            hint = f"`from:` declares {', '.join(unused)}: {mend}, or change `from:`"
+            mend = "use {{ parent }} in the template" if target.template else "change the Dockerfile"
+            hint = f"`from` declares {', '.join(unused)}: {mend}, or change `from`"
         yield source.problem(
             "undeclared-parent",
-            f"{path} takes from `{image}` ({reference.kind} on line {reference.line}), which {target.name} does not declare",
+            f"{path} uses `{image}` ({reference.kind} on line {reference.line}), which {target.name} does not declare",
             _from_path(target),
             hint=hint,
         )
     for image, parent in unused.items() if not undeclared else ():
         yield source.problem(
             "unused-parent",
-            f"{target.name} declares the parent `{image}`, which {path} does not take from",
+            f"{target.name} declares the parent `{image}`, which {path} does not use",
             parent.path,
-            hint=f"the Dockerfile takes from: {', '.join(used) or 'nothing'}",
+            hint=f"remove it, or use it; the Dockerfile uses {', '.join(used) or 'nothing'}",
         )
     passed = build_args(manifest, manifest.release(target.release), target.values)
     for name in target.args:
@@ -112,7 +111,7 @@ def _check_target(
                 "unused-arg",
                 f"the build arg {name} is passed to {path}, which has no ARG {name}",
                 passed[name].path,
-                hint=f"declare it in the {'template' if target.template else 'Dockerfile'}, or do not pass it",
+                hint=f"declare it in the {'template' if target.template else 'Dockerfile'}, or remove it",
                 at_key=True,
             )
 

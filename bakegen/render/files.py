@@ -161,7 +161,7 @@ class _Renderer:
                     mistake = InputError("missing-file", "is not a folder")
                 except InputError as error:
                     mistake = error
-                hint = "the path is taken from the project root" if mistake.code == "missing-file" else mistake.hint
+                hint = "the path is relative to the project root" if mistake.code == "missing-file" else mistake.hint
                 message = f'the context "{folder}" {mistake.reason}'
                 self.problems.keep(manifest.source.problem(mistake.code, message, path, hint=hint))
 
@@ -175,17 +175,20 @@ class _Renderer:
         if first.file == file and not own:
             return
         place = first.manifest.source.place(first.path).value
-        message, hint = f'"{path}" is already made, with other content, at {place}', "give one of them another path"
+        message, hint = (
+            f'"{path}" is already generated with different content at {place}',
+            "use another path for one of them",
+        )
         if own:
-            message, hint = f'"{path}" is where bakegen itself writes', "choose another path"
+            message, hint = f'"{path}" is reserved for a file that bakegen generates', "choose another path"
         elif (first.manifest, first.path) == (manifest, origin):
-            message = f'"{path}" would be written twice, with different content'
-            hint = "let the path tell its targets apart, or give each Dockerfile a folder of its own"
+            message = f'"{path}" would be written twice with different content'
+            hint = "make the path unique per target, or use a separate folder for each Dockerfile"
         self.problems.keep(manifest.source.problem("output-clash", message, origin, hint=hint))
 
     def too_large(self, path: str, manifest: Manifest, origin: KeyPath) -> BakegenError:
         message = f'with "{path}", the generated files are larger than {MOST_GENERATED // MEBIBYTE} MiB'
-        hint = "leave large files out of `files`, and let the Dockerfile COPY them from its build context"
+        hint = "remove large files from `files`, and COPY them from the build context instead"
         return manifest.source.failure("too-large", message, origin, hint=hint)
 
     def originates(
@@ -244,7 +247,7 @@ class _Renderer:
                 "shared-dockerfile",
                 f'targets that share "{path}" have different templates: {", ".join(templates)}',
                 release.dockerfile.path,
-                hint="give them different paths, for example with {{ release }}",
+                hint="use different paths, for example with {{ release }}",
             )
         scope = names.shared(targets, parents_as_written(manifest, targets))
         text = render_template(self.project, template, scope, manifest, origin, path)
@@ -304,7 +307,7 @@ class _Renderer:
         except InputError as error:
             message, hint = f'"{text}" {error.reason}', error.hint
             if error.code == "missing-file":
-                message, hint = f'there is no file "{text}"', "the path is taken from the project root"
+                message, hint = f'there is no file "{text}"', "the path is relative to the project root"
             elif error.code == "too-large":
                 raise self.too_large(text, manifest, expression.path) from error
             raise manifest.source.failure(error.code, message, expression.path, hint=hint) from error

@@ -32,7 +32,7 @@ def _of_stage(manifest: Manifest, targets: Sequence[Target]) -> Iterator[str]:
             "shared-dockerfile",
             f'targets that share "{path}" have {" and ".join(map(str, sorted(counts)))} parents',
             next((target.parents[0].path for target in reversed(targets) if target.parents), targets[0].path),
-            hint="give them different paths with `dockerfile:`, for example with {{ release }}",
+            hint="use different paths under `dockerfile`, for example with {{ release }}",
         )
     for parents in zip(*(target.parents for target in targets), strict=True):
         text = parametrize([parent.reference for parent in parents], [target.args for target in targets])
@@ -50,16 +50,16 @@ def _not_writable(manifest: Manifest, path: str, targets: Sequence[Target], pare
                 name, shown = variable.name, parent.reference.as_written()
                 return manifest.source.failure(
                     "not-available",
-                    f'the parent is called "{shown}", and {name} is free until bake time, so it cannot stand in a Dockerfile',
+                    f'the parent is "{shown}", and {name} can be set at bake time, so a Dockerfile cannot contain it',
                     parent.path,
                     hint=f"pass it as a build arg: args: {{{name}: '{{{{ {name} }}}}'}}",
                 )
     shown = ", ".join(dict.fromkeys(parent.reference.with_defaults() for parent in parents))
     return manifest.source.failure(
         "shared-dockerfile",
-        f'targets that share "{path}" have different parents ({shown}), and no build arg carries the difference',
+        f'targets that share "{path}" have different parents ({shown}), and no build arg has the part that differs',
         parents[0].path,
-        hint="add a build arg whose value is the part that differs, or give them different paths",
+        hint="add a build arg with the part that differs, or use different paths",
     )
 
 

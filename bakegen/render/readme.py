@@ -241,7 +241,7 @@ class _Facts:
             best = max(patterns, key=lambda pattern: len(left.intersection(part.name for part in pattern.parts)))
             left -= {part.name for part in best.parts}
             pattern = best.text(self.texts, kept=self.tagging.variables)
-            nothing = [] if re.sub(r"\[[^]]*\]", "", pattern) else ["latest, if all is left out"]
+            nothing = [] if re.sub(r"\[[^]]*\]", "", pattern) else ["latest, if all parts are left out"]
             found.append("\n".join([*picture(pattern, notes), *nothing]))
         return found
 
@@ -341,14 +341,14 @@ class _Facts:
         place = f", in {self.link('the repository', '')}" if self.manifest.source_url else ""
         command = code(f"bakegen list tags {self.manifest.image}")
         return (
-            f"The tags of a {detail.line} are summed up{few}: registries show no more than {LIMIT:,} bytes here. "
+            f"The tags of a {detail.line} are combined{few}, because registries show at most {LIMIT:,} bytes. "
             f"{command} lists every tag{place}, and so does the registry."
         )
 
     def deprecation(self, entry: Deprecation, made: int, detail: ReadmeDetail) -> DeprecatedTags:
         return DeprecatedTags(
             tags=" ".join(map(code, _first(entry.tags, detail))),
-            state=f"{count(made, 'tag')} still made" if made else "no longer made",
+            state=f"{count(made, 'tag')} still published" if made else "no longer published",
             because=prose(entry.because, detail.text),
             use=prose(entry.use, detail.text),
         )

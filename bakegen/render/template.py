@@ -34,8 +34,10 @@ def render_template(
         raise
     except Exception as error:
         problem = _template_problem(project, error, template, scope, manifest, origin)
-        if not problem.hint:
-            problem = replace(problem, hint=f"this was on the way to {output}")
+        caller = _caller(project, error, template)
+        if caller or (problem.code.startswith("template-") and not problem.hint):
+            trail = f"called at {caller}, to render {output}" if caller else f"while rendering {output}"
+            problem = replace(problem, hint=f"{problem.remedy} ({trail})")
         raise BakegenError([problem]) from error
     mistake = text_mistake(text)
     if mistake:
@@ -45,10 +47,12 @@ def render_template(
 
 
 def at_template(project: Project, problem: Problem, path: str, template: str) -> Problem:
-    """Return a problem of a line of a Dockerfile as one of the line of its template, if that can be told."""
+    """Return a problem of a line of a Dockerfile as one of its template, and of the line there if that can be told."""
     shown = project.loader.shown.get(template, "")
-    if not (problem.position and problem.position.file == path and problem.position.line and shown):
+    if not (problem.position and problem.position.file == path and shown):
         return problem
+    if not problem.position.line:
+        return replace(problem, position=Position(shown))
     lines = [line.removesuffix("\r") for line in project.loader.texts[shown].split("\n")]
     column = problem.position.column
     same = [number for number, line in enumerate(lines, 1) if line == problem.source]
@@ -59,7 +63,9 @@ def at_template(project: Project, problem: Problem, path: str, template: str) ->
     if len(near) == 1:  # expressions stand in that line, but not in the word that is wrong
         number, line = near[0]
         return replace(problem, position=Position(shown, number, line.index(word) + 1), source=line)
-    return problem  # the line is made by expressions or by another template
+    # The line is made by expressions or by another template.
+    line = f"{path}:{problem.position.line}: {problem.source.strip()}"
+    return replace(problem, position=Position(shown), source="", message=f"{problem.message} ({line})")
 
 
 def _template_problem(
@@ -86,6 +92,15 @@ def _template_problem(
     return narrowed(problem, *failure.patterns)
 
 
+def _caller(project: Project, error: BaseException, template: str) -> str:
+    """Return the place in a template that called or included the one that failed, empty if it was none."""
+    texts, own = project.loader.texts, project.loader.shown.get(template)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in texts]
+    if not frames or frames[0].filename != own or frames[-1].filename == own:
+        return ""
+    return str(Position(frames[0].filename, frames[0].lineno or 0))
+
+
 def _unclosed(text: str) -> int:
     """Return the line of the innermost block of a template that is never closed, 0 if there is none."""
     blocks: list[tuple[str, int]] = []
@@ -104,5 +119,5 @@ def _explain_missing(template: str, failure: Failure, known: Iterable[str]) -> F
         return replace(failure, code="unsafe-path", message=f'the path "{template}" {mistake}')
     stems = {name.removesuffix(".j2").removesuffix(".Dockerfile"): name for name in known}
     near = difflib.get_close_matches(template.removesuffix(".j2").removesuffix(".Dockerfile"), stems, n=1)
-    hint = f'did you mean "{stems[near[0]]}"?' if near else f"write templates/{template}, or name another one"
+    hint = f'did you mean "{stems[near[0]]}"?' if near else f"create templates/{template}, or use another template"
     return replace(failure, hint=hint)

@@ -23,7 +23,7 @@ MOST_READ = (
 )  # of a manifest or template: 120,000 lines; more is a mistake, and reading it would take seconds
 MOST_GENERATED = 512 * MEBIBYTE  # of all generated files together: they are kept in memory, and in git
 
-_LINK = "point the link to something that exists, or remove it"
+_LINK = "fix the link, or remove it"
 
 
 class InputError(Exception):
@@ -37,7 +37,7 @@ class InputError(Exception):
 
     def at(self, position: Position) -> BakegenError:
         """Return this as a problem at the file itself."""
-        return fail(self.code, self.reason, position=position, hint=self.hint)
+        return fail(self.code, f"this {self.reason}", position=position, hint=self.hint)
 
 
 def real_path(root: Path, path: str) -> str:
@@ -47,14 +47,14 @@ def real_path(root: Path, path: str) -> str:
         real = Path(os.path.realpath(Path(top, path), strict=True))
     except FileNotFoundError as error:
         if Path(top, path).is_symlink():
-            reason = "is a link to something that does not exist"
+            reason = "is a broken symbolic link"
             raise InputError("unreadable-file", reason, _LINK) from error
         raise _input_error(error) from error
     except OSError as error:
         raise _input_error(error) from error
     if not real.is_relative_to(top):
-        hint = "point it to a place in the project, or replace it with a copy"
-        raise InputError("unsafe-path", "is a link that leads out of the project", hint)
+        hint = "link to a path inside the project, or copy the file"
+        raise InputError("unsafe-path", "is a symbolic link to a path outside the project", hint)
     return "/".join(real.relative_to(top).parts)
 
 
@@ -94,11 +94,11 @@ def _opened(root: Path, path: str) -> Iterator[tuple[OpenFolder, str]]:
 
 def _input_error(error: OSError) -> InputError:
     if isinstance(error, FileTooLargeError):
-        return InputError("too-large", f"is larger than {error.most // MEBIBYTE} MiB", "split it into several files")
+        return InputError("too-large", f"is larger than {error.most // MEBIBYTE} MiB", "split it into smaller files")
     if isinstance(error, NotAFileError):
         return InputError("unreadable-file", "is not a regular file")
     if isinstance(error, FileNotFoundError):
         return InputError("missing-file", "does not exist")
     if error.errno == errno.ELOOP:
-        return InputError("unreadable-file", "is a link that leads back to itself", _LINK)
+        return InputError("unreadable-file", "is a symbolic link loop", _LINK)
     return InputError("unreadable-file", f"cannot be read: {error.strerror}")

@@ -24,20 +24,20 @@ def path_mistake(text: str) -> str:
     if not text:
         return "is empty"
     if hidden := next((c for c in text if not c.isprintable()), ""):
-        return f"holds U+{ord(hidden):04X}, a character that cannot be seen"
+        return f"contains the invisible character U+{ord(hidden):04X}"
     if text.startswith(("/", "~")):
-        return "is absolute; paths are relative"
+        return "must be relative"
     if "\\" in text:
-        return "holds a backslash; folders are separated by /"
+        return "contains a backslash; use /"
     parts = text.split("/")
     if ".." in parts:
-        return "climbs out of its folder with `..`"
+        return "must not contain `..`"
     if "" in parts or "." in parts:
-        return "has an empty or `.` part"
+        return "contains an empty or `.` part"
     if len(text.encode()) > LONGEST:
         return f"is longer than {LONGEST:,} bytes"
     if any(len(part.encode()) > 255 for part in parts):  # noqa: PLR2004 - NAME_MAX of Linux's file systems
-        return "has a part of more than 255 bytes"
+        return "contains a part longer than 255 bytes"
     return ""
 
 
@@ -49,8 +49,8 @@ def find_root(start: Path) -> Path:
             return folder
     raise fail(
         "no-project",
-        f"there is no {MANIFESTS}/ folder in {start} or above it",
-        hint="go to the project, name it with -C DIR, or start one with `bakegen init IMAGE`",
+        f"no {MANIFESTS}/ folder found in {start} or any parent folder",
+        hint="change to the project, use -C DIR, or create one with `bakegen init IMAGE`",
     )
 
 
@@ -60,7 +60,7 @@ def absolute(path: Path) -> Path:
         return Path(os.path.realpath(path))
     except FileNotFoundError as error:  # only a relative path asks for it
         raise fail(
-            "no-project", "the working directory does not exist any more", hint="go to one that exists, or use -C DIR"
+            "no-project", "the working directory no longer exists", hint="change to another folder, or use -C DIR"
         ) from error
 
 

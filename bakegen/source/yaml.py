@@ -133,7 +133,9 @@ def parse_source(raw: bytes, name: str) -> Source:
     lines = tuple(text.splitlines())
     node = _compose(text, name, lines)
     if node is None:
-        raise fail("empty-file", "is empty", position=Position(name), hint="a manifest starts with `image: NAME`")
+        raise fail(
+            "empty-file", "this file is empty", position=Position(name), hint="a manifest starts with `image: NAME`"
+        )
     reader = _Reader(name, lines)
     content, places = reader.read(node)
     if reader.problems:
@@ -159,7 +161,7 @@ def _loader() -> Any:
     loader = getattr(yaml, "CSafeLoader", None)
     if loader is None:
         warnings.warn(
-            "PyYAML was built without libyaml: reading manifests takes ten times longer "
+            "PyYAML was built without libyaml: reading manifests takes ten times as long "
             "(install libyaml's development files and reinstall PyYAML)",
             RuntimeWarning,
             stacklevel=2,
@@ -175,7 +177,7 @@ def _compose(text: str, name: str, lines: Sequence[str]) -> yaml.Node | None:
         documents = list(islice(yaml.compose_all(text, Loader=loader), 2))
     except yaml.MarkedYAMLError as error:
         mistake = explain_yaml(error, lines)
-        mistake = replace(mistake, message=f"not valid YAML: {mistake.message}")
+        mistake = replace(mistake, message=f"invalid YAML: {mistake.message}")
         raise _failure("yaml-syntax", mistake, name, lines) from error
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position].decode(errors="ignore")  # libyaml counts bytes
@@ -184,7 +186,7 @@ def _compose(text: str, name: str, lines: Sequence[str]) -> yaml.Node | None:
         raise _failure("yaml-syntax", mistake, name, lines) from error
     if len(documents) > 1:
         mark = documents[1].start_mark
-        hint = "one manifest is one file: remove the `---` line or move what follows into a file of its own"
+        hint = "remove the `---` line, or move what follows to another file"
         mistake = YamlMistake(mark.line, mark.column, "a second YAML document starts here", hint)
         raise _failure("several-documents", mistake, name, lines)
     return documents[0] if documents else None
@@ -215,9 +217,9 @@ def _check_depth(text: str, name: str, loader: Any) -> None:
                 mark: Any = event.start_mark
                 raise fail(
                     "yaml-syntax",
-                    f"is nested more than {MAX_DEPTH} levels deep",
+                    f"nested more than {MAX_DEPTH} levels deep",
                     position=Position(name, mark.line + 1, mark.column + 1),
-                    hint="an opening bracket is repeated, or never closed",
+                    hint="remove repeated brackets, or close them",
                 )
     except yaml.MarkedYAMLError as error:
         if "nesting depth" not in str(error):
@@ -242,10 +244,10 @@ class _Reader:
         if self.nodes > MAX_NODES:
             raise fail(
                 "too-large",
-                f"its aliases unfold to more than {MAX_NODES:,} values",
+                f"its aliases expand to more than {MAX_NODES:,} values",
                 position=self._position(node),
                 source=self._line(node),
-                hint="an alias (*name) repeats all that its anchor holds; put shared values into a data file",
+                hint="an alias (*name) repeats everything in its anchor; move shared values to a data file",
             )
         content, parts = self._content(node)
         key = key or node
@@ -255,7 +257,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node), _NONE
         if id(node) in self.open:
-            self._report(node, "alias-loop", "this anchor contains an alias of itself", "repeat the values instead")
+            self._report(node, "alias-loop", "this anchor contains an alias to itself", "write the values out instead")
             return None, _NONE
         self.open.add(id(node))
         try:
@@ -281,17 +283,17 @@ class _Reader:
                 values = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 merged += [(key_node, value) for value in values]
             elif key in first:
-                message = f'key "{key}" is written twice; the first is on line {first[key].start_mark.line + 1}'
-                self._report(key_node, "duplicate-key", message, "keep one of them: YAML would silently take the last")
+                message = f'duplicate key "{key}"; the first is on line {first[key].start_mark.line + 1}'
+                self._report(key_node, "duplicate-key", message, "keep one of them: YAML would silently use the last")
             else:
                 first[key] = key_node
                 content[key], parts[key] = self.read(value_node, key_node)
         for arrow, extra in merged:  # https://yaml.org/type/merge.html
             if not isinstance(extra, yaml.MappingNode):
-                self._report(arrow, "yaml-syntax", "`<<` merges mappings, and this is none", "name an anchored mapping")
+                self._report(arrow, "yaml-syntax", "`<<` can only merge mappings", "use an alias of a mapping")
                 break
             if id(extra) in self.open:
-                self._report(extra, "alias-loop", "this mapping merges itself", "repeat the values instead")
+                self._report(extra, "alias-loop", "this mapping merges itself", "write the values out instead")
                 continue
             inherited, places = self._content(extra)
             content, parts = {**inherited, **content}, {**places, **parts}  # what is merged comes first, as in PyYAML
@@ -299,26 +301,25 @@ class _Reader:
 
     def _key(self, node: yaml.Node) -> str | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._report(
-                node,
-                "yaml-syntax",
-                "a key must be a word",
-                "a `{{ … }}` or `[…]` at the start of a value must be quoted",
-            )
+            start = "{{" if isinstance(node, yaml.MappingNode) else "["
+            message, hint = f"a value that begins with {start} must be quoted", "quote the whole value"
+            if self._line(node).lstrip().startswith("?"):
+                message, hint = "a key must be a single word", "write `key: value`"
+            self._report(node, "yaml-syntax", message, hint)
             return None
         key = normalized(str(node.value))
         if not node.style and node.tag != "tag:yaml.org,2002:merge" and (_AMBIGUOUS.match(key) or not key):
             if key:
-                self._report(node, "ambiguous-scalar", f"key {_reading(key)}", f'write it in quotes: "{key}"')
+                self._report(node, "ambiguous-scalar", _reading(key, "the key "), f'write it in quotes: "{key}"')
             else:
-                self._report(node, "ambiguous-scalar", "there is no key before the colon", 'write it, or ""')
+                self._report(node, "ambiguous-scalar", "a key is missing before the colon", 'write a key, or ""')
         self._check_control(node, "a key", _CONTROL.search(key))
         return key
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = str(node.value)
         if node.tag.startswith("!") or "python/" in node.tag:
-            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not used here", "remove it")
+            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not supported", "remove it")
             return text
         if node.style:  # quoted or a block: text as it stands
             self._check_control(node, "a value", _CONTROL_IN_TEXT.search(text))
@@ -332,17 +333,17 @@ class _Reader:
         if is_integer or _AMBIGUOUS.match(text):
             self._report(node, "ambiguous-scalar", _reading(text), _quoting(text))
         elif text[0] in _CURLY or text[-1] in _CURLY:
-            message = f"curly quotes do not quote: they are part of the text {text}"
+            message = f"YAML does not treat curly quotes as quotes: {text}"
             self._report(node, "ambiguous-scalar", message, f'write "{text.strip(_CURLY)}"')
         return normalized(text)
 
     def _check_tag(self, node: yaml.Node, kind: str) -> None:
         if node.tag != f"tag:yaml.org,2002:{kind}":
-            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not used here", "remove it")
+            self._report(node, "yaml-tag", f"the tag {_shown_tag(node.tag)} is not supported", "remove it")
 
     def _check_control(self, node: yaml.Node, what: str, found: re.Match[str] | None) -> None:
         if found:
-            message = f"{what} holds the control character U+{ord(found[0]):04X}"
+            message = f"{what} contains the control character U+{ord(found[0]):04X}"
             self._report(node, "control-character", message, "remove it")
 
     def _report(self, node: yaml.Node, code: Code, message: str, hint: str) -> None:
@@ -378,17 +379,17 @@ def _shown_tag(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
 
-def _reading(text: str) -> str:
+def _reading(text: str, what: str = "") -> str:
     """Say what YAML makes of an unquoted scalar."""
     if len(text) > LONGEST_NUMBER:  # the time to read a number grows with the square of its length
-        return f"{text[:20]}… is a number or a date to YAML, and {len(text):,} characters are too long for one"
+        return f"{what}{text[:20]}… looks like a number or a date, and is too long for that ({len(text):,} characters)"
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
         value = text
     if isinstance(value, str):
-        return f"{text} is text for some readers of YAML, and none for others"
-    return f"{text} is not text in YAML but {_spell(value)}"
+        return f"{what}{text} is text for some YAML parsers, and a number for others"
+    return f"YAML reads {what}{text} as {_spell(value)}, not as text"
 
 
 def _quoting(text: str) -> str:
@@ -396,13 +397,13 @@ def _quoting(text: str) -> str:
         return "write it in quotes"
     meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
     if meant in {"true", "false", "null"}:
-        return f'write {meant}, or "{text}" if it is text'
+        return f'write {meant}, or quote it if it is text: "{text}"'
     return f'write it in quotes: "{text}"'
 
 
 def _spell(value: Any) -> str:
     if isinstance(value, bool):
-        return "the truth value " + ("true" if value else "false")
+        return "the boolean " + ("true" if value else "false")
     if value is None:
         return "nothing (null)"
     if isinstance(value, int | float):

@@ -43,23 +43,26 @@ class ValueMistake(ValueError):  # noqa: N818 - it is a result, too
 
 # What messages call a value, and how a right one looks.
 EXAMPLES = {
-    "annotations": ("annotation", "such as org.opencontainers.image.title, or index:org.opencontainers.image.title"),
-    "attest": ("attestation", "such as type=provenance,mode=max or type=sbom"),
-    "cache-from": ("cache", "such as type=registry,ref=ghcr.io/acme/cache"),
-    "cache-to": ("cache", "such as type=registry,ref=ghcr.io/acme/cache,mode=max"),
-    "call": ("call", "build, check, outline or targets"),
-    "context": ("context", "a folder of the project, or a URL: https://…, git://…, ssh://…"),
-    "contexts": ("context", "a folder of the project, docker-image://…, oci-layout://…, target:… or a URL"),
-    "entitlements": ("entitlement", "network.host or security.insecure"),
-    "extra-hosts": ("host", "such as db.example: 10.0.0.1"),
-    "network": ("network mode", "default, host or none"),
-    "output": ("output", "such as type=local,dest=out or type=image"),
-    "policy": ("policy", "such as filename=policy.rego,strict=true"),
-    "resources": ("resource", "such as memory: 2g"),
-    "secret": ("secret", "such as id=token,env=TOKEN or id=npm,src=.npmrc"),
-    "shm-size": ("size", "such as 128m or 1g"),
-    "ssh": ("SSH agent", "such as default"),
-    "ulimits": ("ulimit", "such as nofile=1024:2048"),
+    "annotations": (
+        "annotation",
+        "for example org.opencontainers.image.title, or index:org.opencontainers.image.title",
+    ),
+    "attest": ("attestation", "for example type=provenance,mode=max or type=sbom"),
+    "cache-from": ("cache", "for example type=registry,ref=ghcr.io/acme/cache"),
+    "cache-to": ("cache", "for example type=registry,ref=ghcr.io/acme/cache,mode=max"),
+    "call": ("call", "use build, check, outline or targets"),
+    "context": ("context", "use a folder of the project, or a URL: https://…, git://…, ssh://…"),
+    "contexts": ("context", "use a folder of the project, docker-image://…, oci-layout://…, target:… or a URL"),
+    "entitlements": ("entitlement", "use network.host or security.insecure"),
+    "extra-hosts": ("host", "for example db.example: 10.0.0.1"),
+    "network": ("network mode", "use default, host or none"),
+    "output": ("output", "for example type=local,dest=out or type=image"),
+    "policy": ("policy", "for example filename=policy.rego,strict=true"),
+    "resources": ("resource", "for example memory: 2g"),
+    "secret": ("secret", "for example id=token,env=TOKEN or id=npm,src=.npmrc"),
+    "shm-size": ("size", "for example 128m or 1g"),
+    "ssh": ("SSH agent", "for example default"),
+    "ulimits": ("ulimit", "for example nofile=1024:2048"),
 }
 
 
@@ -68,7 +71,7 @@ def form_mistake(attribute: str, text: str, buildx: Version) -> ValueMistake | N
     """Return why a buildx from version `buildx` on refuses the text of an attribute, whatever it is built with."""
     if not text and attribute in _LISTS:
         if attribute == "attest" and buildx < _EMPTY_ATTESTATION:
-            return ValueMistake("it is empty, on which buildx before 0.20 crashes", EXAMPLES["attest"][1])
+            return ValueMistake("it is empty, and buildx before 0.20 crashes on that", EXAMPLES["attest"][1])
         return None  # bake leaves out what is empty
     return _mistake(attribute, _FORMS.get(attribute), text)
 
@@ -87,7 +90,7 @@ def agents_mistake(entries: Iterable[str], buildx: Version) -> ValueMistake | No
         other = named.setdefault(name or "default", entry)
         if other != entry and (buildx < _LAST_AGENT_WINS or other.partition("=")[0] != name):
             return ValueMistake(
-                f'"{other}" is the agent "{name or "default"}" already', "give one of them another name"
+                f'"{other}" and "{entry}" are the same agent: "{name or "default"}"', "give one of them another name"
             )
     return None
 
@@ -134,7 +137,7 @@ def _cache(text: str) -> None:
         return
     for reference in csv_fields(text):  # each field is one cache in a registry
         if not reference or csv_fields(reference) != [reference]:
-            raise ValueMistake(f'"{reference}" is not the name of an image')
+            raise ValueMistake(f'"{reference}" is not a valid image reference')
 
 
 def _attestation(text: str) -> None:
@@ -149,7 +152,7 @@ def _output(text: str) -> None:
     given = dict(options)
     folder = kind == "local" or (kind in ("oci", "docker") and go_bool(given.get("tar", "")) is False)
     if folder and given.get("dest", "") in ("", "-"):
-        raise ValueMistake(f"an output of type {kind} goes to a folder, and it names none", "add dest=FOLDER")
+        raise ValueMistake(f"an output of type {kind} needs a destination folder", "add dest=FOLDER")
 
 
 def _output_options(text: str) -> list[tuple[str, str]]:
@@ -166,19 +169,19 @@ _ANNOTATION_TYPES = ("index", "index-descriptor", "manifest", "manifest-descript
 def _annotation(text: str) -> None:
     name, given, _ = text.partition("=")
     if not given:
-        raise ValueMistake("it is not written KEY=VALUE")
+        raise ValueMistake("it is not KEY=VALUE")
     types, colon, key = name.partition(":")
     if not colon:
         types, key = "", types
     for word in types.split(",") if colon else ():
         found = _ANNOTATION_TYPE.fullmatch(word)
         if not found:
-            raise ValueMistake(f'"{word}" before the colon is not a type of annotation')
+            raise ValueMistake(f'"{word}" before the colon is not an annotation type')
         _check_among([found[1]], _ANNOTATION_TYPES, "the type")
         if found[2] and (mistake := platform_mistake(found[2])):
             raise ValueMistake(f'"{found[2]}" is not a platform', mistake)
     if not key or re.search(r"[\t\n\f\r ]", key):  # newer clients take it, and BuildKit leaves it out
-        raise ValueMistake("its key holds a space" if key else "it has no key")
+        raise ValueMistake("its key contains a space" if key else "it has no key")
 
 
 _ULIMITS = (
@@ -189,19 +192,19 @@ _ULIMITS = (
 def _ulimit(text: str) -> None:
     name, given, limits = text.partition("=")
     if not given:
-        raise ValueMistake("it is not written NAME=SOFT or NAME=SOFT:HARD")
+        raise ValueMistake("it is not NAME=SOFT or NAME=SOFT:HARD")
     _check_among([name], _ULIMITS, "the name")
     first, colon, second = limits.partition(":")
     soft, hard = go_integer(first), go_integer(second if colon else first)
     if soft is None or hard is None:
-        raise ValueMistake(f'"{limits}" is not a number, or two with a colon between them')
+        raise ValueMistake(f'"{limits}" is not a number, or two separated by a colon')
     if hard != -1 and (soft == -1 or soft > hard):
         raise ValueMistake(f"the soft limit {soft} is above the hard limit {hard}")
 
 
 def _shm_size(text: str) -> None:
     if not is_size(text):
-        raise ValueMistake("it is not a number of bytes, nor one with a unit")
+        raise ValueMistake("it is not a number of bytes, with or without a unit")
 
 
 def _policy(text: str) -> None:
@@ -241,9 +244,7 @@ def _cache_meaning(backends: Mapping[str, str], text: str) -> None:
     options = csv_options(text) if "=" in text else []
     kind = dict(options).get("type", "registry")
     if kind == "inline" and kind not in backends:
-        raise ValueMistake(
-            "an inline cache is read from the image that holds it", "write type=registry,ref= and the name of the image"
-        )
+        raise ValueMistake("an inline cache is imported from the image that contains it", "use type=registry,ref=IMAGE")
     _check_among([kind], backends, "the type")
     needed = backends[kind]
     if options and needed and not dict(options).get(needed):
@@ -251,7 +252,7 @@ def _cache_meaning(backends: Mapping[str, str], text: str) -> None:
     names = [value for key, value in options if key == "ref"] if options else csv_fields(text)
     for name in names if kind == "registry" else ():
         if not is_reference(name):
-            raise ValueMistake(f'"{name}" is not the name of an image')
+            raise ValueMistake(f'"{name}" is not a valid image reference')
     if backends is _EXPORTED:
         _check_options(
             options, {"mode": ("min", "max"), "image-manifest": _BOOL, "ignore-error": _BOOL, **_COMPRESSION}
@@ -288,7 +289,7 @@ def _call(text: str) -> None:
             names.append(field)
     _check_among(names, ("build", "check", "lint", "outline", "targets"), "")
     if len(names) > 1:
-        raise ValueMistake(f"it names {' and '.join(names)}")
+        raise ValueMistake(f"it sets {' and '.join(names)}")
 
 
 def _entitlement(text: str) -> None:
@@ -314,14 +315,14 @@ _REMOTE = ("http://", "https://", "git://", "ssh://")
 
 def _context(text: str) -> None:
     if _SCHEME.match(text) and not text.startswith((*_REMOTE, "cwd://")):
-        raise ValueMistake(f'nothing is known by "{text.partition(":")[0]}:" here')
+        raise ValueMistake(f'unknown scheme "{text.partition(":")[0]}:"')
 
 
 def _named_context(text: str) -> None:
     if text.startswith("docker-image://"):
         name = text.removeprefix("docker-image://")
         if not is_reference(name):
-            raise ValueMistake(f'"{name}" is not an image that Docker accepts')
+            raise ValueMistake(f'"{name}" is not a valid image reference')
     elif not text.startswith(("oci-layout://", "target:")):
         _context(text)
 
@@ -345,7 +346,7 @@ def _trimmed(text: str) -> list[tuple[str, str]]:
 def _check_keys(options: Iterable[tuple[str, str]], known: Collection[str]) -> None:
     for key, _ in options:
         if key not in known:
-            raise ValueMistake(f'"{key}" is not known here', did_you_mean(key, known), key)
+            raise ValueMistake(f'unknown key "{key}"', did_you_mean(key, known), key)
 
 
 def _check_among(values: Iterable[str], known: Collection[str], what: str) -> None:
@@ -365,7 +366,7 @@ def _check_options(options: Iterable[tuple[str, str]], rules: Mapping[str, _Rule
         rule = rules.get(key)
         if isinstance(rule, _Kind):
             if not rule.fits(value):
-                raise ValueMistake(f'{key} is {rule.words}, not "{value}"', word=value)
+                raise ValueMistake(f'{key} must be {rule.words}, not "{value}"', word=value)
         elif rule:
             _check_among([value], rule, key)
 

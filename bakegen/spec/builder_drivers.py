@@ -67,12 +67,12 @@ def option_mistake(driver: str, option: str) -> str:
 def endpoint_mistake(driver: str, endpoint: str) -> str:
     """Return what is wrong with the endpoint of a node, or an empty string; an empty endpoint is one left out."""
     if driver == "kubernetes":
-        return "the cluster is that of the current kubeconfig: leave it out" if endpoint else ""
+        return "remove it: the cluster comes from the current kubeconfig" if endpoint else ""
     if driver == "remote":
-        return "" if _URLS.fullmatch(endpoint) else f"say where BuildKit listens: {_FORMS}"
+        return "" if _URLS.fullmatch(endpoint) else f"set the address of BuildKit: {_FORMS}"
     if not endpoint or _URLS.fullmatch(endpoint) or _CONTEXT.fullmatch(endpoint):
         return ""
-    return f"say where Docker is: {_FORMS}, or the name of a docker context"
+    return f"set the address of Docker: {_FORMS}, or the name of a Docker context"
 
 
 def holds_secret(endpoint: str) -> bool:

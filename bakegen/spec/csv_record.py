@@ -28,7 +28,7 @@ def csv_fields(text: str) -> list[str]:
     while at <= len(text):
         found = _FIELD.match(text, at)
         if not found:
-            raise ValueError('a " is misplaced: quotes stand around a whole KEY=VALUE, and "" stands for one inside')
+            raise ValueError('a " is misplaced: quote a whole KEY=VALUE, and write "" for a quote inside')
         fields.append(found[0] if found[1] is None else found[1].replace('""', '"'))
         at = found.end() + 1
     return fields
@@ -40,6 +40,6 @@ def csv_options(text: str) -> list[tuple[str, str]]:
     for field in csv_fields(text):
         key, given, value = field.partition("=")
         if not given:
-            raise ValueError(f'"{field}" is not written KEY=VALUE')
+            raise ValueError(f'"{field}" is not KEY=VALUE')
         pairs.append((key.lower(), value))
     return pairs

@@ -33,16 +33,16 @@ class DockerfileError(Exception):
         super().__init__(f"line {line}: {message}" if line else message)
 
 
-def syntax_problem(error: DockerfileError, text: str, path: str, hint: str = "") -> Problem:
-    """Return the problem of a Dockerfile at `path` that BuildKit would refuse; `hint` is for when there is no better."""
+def syntax_problem(error: DockerfileError, text: str, path: str) -> Problem:
+    """Return the problem of a Dockerfile at `path` that BuildKit would refuse."""
     word = error.message.rpartition(": ")[2]
     line = _line_with(word, text, error.line)
     problem = Problem(
         code="dockerfile-syntax",
-        message=f"no valid Dockerfile: {error.message}",
+        message=f"invalid Dockerfile: {error.message}",
         position=Position(path, line),
         source=line_at(text, line),
-        hint=error.hint or hint,
+        hint=error.hint,
     )
     return narrowed(problem, f"(?i){re.escape(word)}")
 
@@ -156,7 +156,7 @@ def _scan(
         elif char == "'" and stop != '"':
             end = text.find("'", at + 1)
             if end < 0:
-                raise ValueError("a ' is not closed")
+                raise ValueError("an unclosed '")
             part, at = text[at + 1 : end], end + 1
         elif char == escape and (stop != '"' or text[at + 1 : at + 2] in ('"', "$", escape)):
             part, at = text[at if raw else at + 1 : at + 2], at + 2
@@ -311,7 +311,7 @@ def _escape_character(lines: list[str]) -> str:
         wrong = [option for option in value.split(";", 2) if not _CHECK.fullmatch(option)] if key == "check" else []
         if wrong:
             raise DockerfileError(
-                number, f"the check directive does not know: {wrong[0].strip()}", "skip=RULE,… or error=true"
+                number, f"unknown option of the check directive: {wrong[0].strip()}", "use skip=RULE,… or error=true"
             )
         found[key] = value
     return found.get("escape", "\\")
@@ -423,9 +423,11 @@ def parse_dockerfile(text: str) -> Dockerfile:
     head = instructions[: starts[0]] if starts else instructions
     for line, keyword, *_ in head:
         if keyword != "arg":
-            raise DockerfileError(line, f"{keyword.upper()} stands before the first FROM, where only ARG may")
+            raise DockerfileError(
+                line, f"{keyword.upper()} before the first FROM; only ARG is allowed there", "move it below FROM"
+            )
     if not starts:
-        raise DockerfileError(0, "there is no FROM")
+        raise DockerfileError(0, "there is no FROM", "begin with FROM, in a template with FROM {{ parent }}")
     stages = [_stage(index, instructions[at], escape) for index, at in enumerate(starts)]
     names = {stage.name: stage.index for stage in stages if stage.name}  # a repeated name means its last stage
     for stage, (start, end) in zip(stages, pairwise([*starts, len(instructions)]), strict=True):
@@ -448,7 +450,7 @@ def _stage(index: int, instruction: Instruction, escape: str) -> Stage:
     flags, args = split_flags(rest, escape)
     words = _SPACE.split(args) if args else []
     if len(words) not in (1, 3) or (words[1:] and words[1].lower() != "as"):
-        raise DockerfileError(line, "FROM takes an image, or: an image AS a name")
+        raise DockerfileError(line, "FROM needs an image, or IMAGE AS NAME")
     name = words[-1].lower() if words[1:] else ""
     if name and not _STAGE_NAME.fullmatch(name):
         raise DockerfileError(line, f"invalid stage name {name!r}: a letter first, then letters, digits, _ . -")
@@ -465,7 +467,7 @@ def _args(instruction: Instruction, escape: str) -> Iterator[Arg]:
         words = split_words(rest, escape)
         for name, given, default in [word.partition("=") for word in words or ["="]]:
             if not name:
-                raise DockerfileError(line, "ARG takes a name, or NAME=default")
+                raise DockerfileError(line, "ARG needs NAME or NAME=DEFAULT")
             yield Arg(name, default if given else None, line)
 
 
@@ -480,16 +482,16 @@ def _uses(instruction: Instruction, names: Mapping[str, int], stages: int, escap
         if f"{keyword} {option}" != kind.lower():
             continue
         if not given:
-            raise DockerfileError(line, f"{kind} lacks its value", f"write {option}=…, without a space")
+            raise DockerfileError(line, f"{kind} has no value", f"write {option}=…, without a space")
         name = value if keyword == "copy" else _mounted(value, line)
         stage = names.get(name.lower())
         if "$" in name:  # moby/buildkit#6153: not even the args before the first FROM
-            hint = f"give it a stage of its own above, FROM {name} AS x, and take from x"
+            hint = f"add a stage above, FROM {name} AS x, and use x"
             raise DockerfileError(line, f"{kind} does not expand variables: {name}", hint)
         if keyword == "copy" and _STAGE_NUMBER.fullmatch(name):
             stage = int(name)
             if not 0 <= stage < stages:
-                raise DockerfileError(line, f"{kind}={name}: there is no such stage, they count from 0")
+                raise DockerfileError(line, f"{kind}={name}: no such stage; stages are numbered from 0")
         if name:
             yield Use(kind, name, line, stage)
 
@@ -573,8 +575,8 @@ def _bases(dockerfile: Dockerfile, env: Mapping[str, str], pulled: str) -> Itera
         image = _expand(written, dockerfile.escape, env, line)
         platform = _expand(stage.platform, dockerfile.escape, env, line)
         if not image or (stage.platform and not platform):
-            hint = "FROM sees only platform args and the ARGs above the first FROM, with a default or a build arg"
-            raise DockerfileError(line, f"{stage.platform if image else written} expands to nothing", hint)
+            hint = "FROM only sees platform args, and ARGs above the first FROM that have a value"
+            raise DockerfileError(line, f"{stage.platform if image else written} expands to an empty string", hint)
         base = names.get(image)
         yield Reference(image, line, "FROM", written, platform or pulled) if base is None else base
         if stage.name:
@@ -584,5 +586,5 @@ def _bases(dockerfile: Dockerfile, env: Mapping[str, str], pulled: str) -> Itera
 def _earlier(use: Use, index: int) -> int:
     """Return the stage that `use` in stage `index` names."""
     if use.stage is None or use.stage >= index:
-        raise DockerfileError(use.line, f"{use.kind} names {use.name}, a stage that is not above this one")
+        raise DockerfileError(use.line, f"{use.kind} names {use.name}, which is not an earlier stage")
     return use.stage

@@ -41,9 +41,7 @@ def check_mount(text: str, plain: Callable[[str], str]) -> None:
         if not given and key not in _SWITCHES:
             known = key in _MOUNT_OPTIONS
             hint = f"write {key}=…" if known else did_you_mean(key, _MOUNT_OPTIONS)
-            raise DockerfileError(
-                0, f"an option of --mount {'lacks its value' if known else 'is not known'}: {field}", hint
-            )
+            raise DockerfileError(0, f"an option of --mount {'has no value' if known else 'is unknown'}: {field}", hint)
         if key not in _MOUNT_OPTIONS:
             raise DockerfileError(0, f"--mount has no option: {key}", did_you_mean(key, _MOUNT_OPTIONS))
         bare = plain(value)
@@ -64,7 +62,7 @@ _SAME = {"src": "source", "dst": "target", "destination": "target"}
 
 def _mount_option(key: str, value: str, kind: str, *, given: bool) -> None:
     if (key == "required" and kind not in ("secret", "ssh")) or (key == "size" and kind != "tmpfs"):
-        hint = "the type stands first" if kind == "bind" else ""
+        hint = "put type= first" if kind == "bind" else ""
         raise DockerfileError(0, f"a mount of type {kind} has no option: {key}", hint)
     wrong = (
         (key in _SWITCHES and given and go_bool(value) is None)
@@ -75,7 +73,7 @@ def _mount_option(key: str, value: str, kind: str, *, given: bool) -> None:
     if key == "sharing":
         check_among("sharing", [value.lower()], ("shared", "private", "locked"))
     if wrong:
-        raise DockerfileError(0, f"an option of --mount takes {_TAKEN[key]}, not: {value}")
+        raise DockerfileError(0, f"an option of --mount must be {_TAKEN[key]}, not: {value}")
 
 
 _TAKEN = {
@@ -92,14 +90,14 @@ def _mounted(kind: str, found: Mapping[str, str]) -> None:
         if key in found and kind in ("bind", "tmpfs"):
             raise DockerfileError(0, f"a mount of type {kind} has no option: {key}")
     if found.get("sharing") and kind != "cache":
-        raise DockerfileError(0, f"a mount of type {kind} has no option: sharing", "it goes with type=cache")
+        raise DockerfileError(0, f"a mount of type {kind} has no option: sharing", "it only applies to type=cache")
     if kind == "secret":
         if found.get("from"):
             raise DockerfileError(0, "a mount of type secret has no option: from")
         if not any(found.get(key) for key in ("source", "target", "id")):
-            raise DockerfileError(0, "a secret is mounted by its id", "add id=…")
+            raise DockerfileError(0, "a secret mount needs an id", "add id=…")
         if found.get("source") and found.get("id"):
-            raise DockerfileError(0, "a secret has an id or a source, not both", "leave out the source")
+            raise DockerfileError(0, "a secret cannot have both an id and a source", "remove the source")
     if kind == "ssh" and found.get("source"):
         raise DockerfileError(0, "a mount of type ssh has no option: source")
     if kind in ("bind", "cache", "tmpfs") and normpath(found.get("target", "").replace("//", "/")) == "/":
@@ -118,7 +116,7 @@ def check_device(text: str) -> None:
         key = key.lower()
         if key == "required":
             if given and go_bool(value) is None:
-                raise DockerfileError(0, f"required is true or false, not: {value}")
+                raise DockerfileError(0, f"required must be true or false, not: {value}")
         elif name:
             raise DockerfileError(0, f"--device has no option: {field}")
         else:

@@ -89,8 +89,10 @@ def check_instructions(dockerfile: Dockerfile) -> Iterator[DockerfileError]:
         for use in (stage.base, *stage.uses, *stage.triggers):
             name = use.name if use.kind != "FROM" else unquoted(use.name, dockerfile.escape)
             if use.stage is None and "$" not in name and name not in known and not is_reference(name):
-                hint = "names of images are in lower case, such as debian:12-slim"
-                yield DockerfileError(use.line, f"{use.kind} names neither a stage above nor an image: {name}", hint)
+                hint = "image names are lower-case, such as debian:12-slim"
+                yield DockerfileError(
+                    use.line, f"{use.kind} is neither an earlier stage nor a valid image: {name}", hint
+                )
         known |= {stage.name} - {""}
 
 
@@ -100,7 +102,7 @@ def check_lines(text: str) -> Iterator[DockerfileError]:
         return
     for number, line in enumerate(text.split("\n"), 1):
         if len(line.encode()) > _LONGEST_LINE:
-            yield DockerfileError(number, "a line can have 65,535 bytes", "end it with a backslash and go on below")
+            yield DockerfileError(number, "a line is longer than 65,535 bytes", "break it with a backslash")
 
 
 @lru_cache(maxsize=4096)
@@ -129,8 +131,8 @@ def _heredoc(start: int, body: str) -> None:
         return
     lines = text.split("\n")
     at = next((at for at, line in enumerate(lines) if _unexpandable(line)), 0)
-    message = f"BuildKit expands variables in this heredoc, {_unexpandable(lines[at]) or _unexpandable(text)}"
-    hint = "put its name in quotes, such as <<'EOF', so that its text stays as it is"
+    message = f"BuildKit expands variables in this heredoc: {_unexpandable(lines[at]) or _unexpandable(text)}"
+    hint = "quote its name, such as <<'EOF', to turn expansion off"
     raise DockerfileError(start + at, f"{message}: {body.split(chr(10))[at].strip()}", hint)
 
 
@@ -152,15 +154,13 @@ def _flags(keyword: str, words: Sequence[str]) -> dict[str, list[str]]:
         kind = known.get(flag)
         if kind is None:
             hint = did_you_mean(flag, known) if known else f"{name} has no flags"
-            raise DockerfileError(0, f"{name} does not know the flag: --{flag}", hint.replace('"', '"--', 1))
+            raise DockerfileError(0, f"unknown flag of {name}: --{flag}", hint.replace('"', '"--', 1))
         if flag in found and kind != "list":
-            raise DockerfileError(0, f"{name} takes this flag once: --{flag}", "leave one of them out")
+            raise DockerfileError(0, f"{name} allows this flag only once: --{flag}", "remove one of them")
         if kind != "bool" and not given:
-            raise DockerfileError(
-                0, f"a flag of {name} lacks its value: --{flag}", f"write --{flag}=…, without a space"
-            )
+            raise DockerfileError(0, f"a flag of {name} has no value: --{flag}", f"write --{flag}=…, without a space")
         if kind == "bool" and (value.lower() not in ("true", "false", "") or (given and not value)):
-            raise DockerfileError(0, f"a flag of {name} is true or false: {word}", f"write --{flag}, or leave it out")
+            raise DockerfileError(0, f"a flag of {name} must be true or false: {word}", f"write --{flag}, or remove it")
         found.setdefault(flag, []).append(value)
     return found
 
@@ -174,7 +174,7 @@ def _exec_form(call: _Call) -> list[str] | None:
     except (ValueError, RecursionError):
         return None  # BuildKit takes it as shell form
     if not all(isinstance(item, str) for item in found):
-        raise DockerfileError(0, f"{call.name} takes a list of strings: {call.args}", "put each item in double quotes")
+        raise DockerfileError(0, f"{call.name} needs a list of strings: {call.args}", "use double quotes for each item")
     return list(found)
 
 
@@ -193,7 +193,7 @@ def _need(call: _Call, found: object, usage: str) -> None:
 def _copy(call: _Call) -> None:
     words = call.words()
     if len(words) < 2:  # noqa: PLR2004 - a source and a destination
-        message = f"{call.name} takes at least one source, and a destination"
+        message = f"{call.name} needs at least one source and a destination"
         raise DockerfileError(0, message, f"write {call.name} SOURCE DESTINATION")
     *sources, destination = words
     if re.fullmatch(r"[0-9]*<<-?[^<]+", destination):
@@ -203,16 +203,16 @@ def _copy(call: _Call) -> None:
     plain = [call.plain(source) for source in sources]
     mode = call.plain(call.flag("chmod"))
     if mode and go_natural(mode, 12, base=8) is None and not _MODE.fullmatch(mode):
-        message, hint = f"--chmod takes an octal or symbolic mode: {mode}", "such as --chmod=755 or --chmod=u+x"
+        message, hint = f"--chmod needs an octal or symbolic mode: {mode}", "for example --chmod=755 or --chmod=u+x"
         raise DockerfileError(0, message, hint)
     for source in plain if call.name == "COPY" else ():
         if source.startswith(("http://", "https://")) or _GIT.match(source):
-            raise DockerfileError(0, f"COPY takes no URL: {source}", "use ADD")
+            raise DockerfileError(0, f"COPY does not support URLs: {source}", "use ADD")
     checksum = call.plain(call.flag("checksum"))
     if checksum and (len(sources) > 1 or (plain[0] and not _REMOTE.match(plain[0]))):
-        raise DockerfileError(0, f"--checksum goes with one URL: {' '.join(sources)}")
+        raise DockerfileError(0, f"--checksum needs exactly one URL: {' '.join(sources)}")
     if checksum and plain[0] and not _GIT.match(plain[0]) and not _DIGEST.fullmatch(checksum):
-        raise DockerfileError(0, f"--checksum takes a digest: {checksum}", "such as sha256: and 64 hexadecimal digits")
+        raise DockerfileError(0, f"--checksum needs a digest: {checksum}", "sha256: and 64 hexadecimal digits")
 
 
 _GIT = re.compile(r"(?:git|ssh)://|https?://[^?#]*\.git(?:[?#]|\Z)|[\w.-]+@[\w.-]+:")
@@ -245,8 +245,8 @@ def _pairs(call: _Call) -> None:
     for word in words:
         name, given, value_ = word.partition("=")
         if not given:
-            hint = f'put the value in quotes if it holds blanks: {call.name} NAME="a b"'
-            raise DockerfileError(0, f"{call.name} takes NAME=value, and this has no =: {word}", hint)
+            hint = f'quote values that contain spaces: {call.name} NAME="a b"'
+            raise DockerfileError(0, f"{call.name} needs NAME=VALUE: {word}", hint)
         if not name:
             raise DockerfileError(0, f"{call.name} has a value without a name: {word}")
         call.plain(name)
@@ -254,14 +254,16 @@ def _pairs(call: _Call) -> None:
 
 
 def _arg(call: _Call) -> None:
-    for word in split_words(call.args, call.escape):
+    words = split_words(call.args, call.escape)
+    _need(call, words, "NAME or ARG NAME=DEFAULT")  # flags may be all that there is
+    for word in words:
         call.plain(word.partition("=")[2])
 
 
 def _from(call: _Call) -> None:
     platform = call.plain(call.flag("platform"))
     if platform and not _PLATFORM.fullmatch(platform) and platform.lower() not in _ALONE:
-        raise DockerfileError(0, f"--platform takes a platform: {platform}", "such as linux/arm64")
+        raise DockerfileError(0, f"--platform is not a valid platform: {platform}", "for example linux/arm64")
 
 
 _PLATFORM = re.compile(r"[\w-]+(?:\([\w.+%-]*\))?(?:/[\w-]+){1,2}", re.ASCII)
@@ -278,7 +280,7 @@ def _expose(call: _Call) -> None:
     for word in words:
         for port in call.plain(word).split():
             if not _is_port(port):
-                raise DockerfileError(0, f"EXPOSE takes ports: {port}", "such as 8080, 53/udp or 8000-8010")
+                raise DockerfileError(0, f"EXPOSE needs a port: {port}", "for example 8080, 53/udp or 8000-8010")
 
 
 def _is_port(text: str) -> bool:
@@ -316,23 +318,23 @@ def _healthcheck(call: _Call) -> None:
     given = inner.args if listed is None else listed
     if kind.upper() == "NONE":
         if given:
-            raise DockerfileError(0, f"HEALTHCHECK NONE takes no arguments: {inner.args}")
+            raise DockerfileError(0, f"HEALTHCHECK NONE has no arguments: {inner.args}")
         return
     if kind.upper() != "CMD":
-        raise DockerfileError(0, f"HEALTHCHECK takes CMD or NONE, not: {kind}", f"write HEALTHCHECK CMD {call.args}")
+        raise DockerfileError(0, f"HEALTHCHECK needs CMD or NONE, not: {kind}", f"write HEALTHCHECK CMD {call.args}")
     if not given:
-        raise DockerfileError(0, "HEALTHCHECK CMD lacks the command", "write HEALTHCHECK CMD command")
+        raise DockerfileError(0, "HEALTHCHECK CMD has no command", "write HEALTHCHECK CMD COMMAND")
     for name, values in call.flags.items():
         value = values[-1]
         if name == "retries":
             number = go_integer(value, 32)
             if value and (number is None or number < 0):
-                raise DockerfileError(0, f"--retries takes a number: {value}")
+                raise DockerfileError(0, f"--retries needs a number: {value}")
         elif value:
             duration = go_duration(value)
             if duration is None or (duration and duration < 10**6):
-                message = f"--{name} takes a duration of at least a millisecond: {value}"
-                raise DockerfileError(0, message, "such as 30s or 1m30s")
+                message = f"--{name} needs a duration of at least a millisecond: {value}"
+                raise DockerfileError(0, message, "for example 30s or 1m30s")
 
 
 def _onbuild(call: _Call) -> None:
@@ -348,7 +350,7 @@ def _onbuild(call: _Call) -> None:
 
 def _shell(call: _Call) -> None:
     if not _exec_form(call):
-        raise DockerfileError(0, "SHELL takes a list of strings", 'such as SHELL ["/bin/bash", "-c"]')
+        raise DockerfileError(0, "SHELL needs a list of strings", 'for example SHELL ["/bin/bash", "-c"]')
 
 
 _SIGNALS = (
@@ -366,7 +368,7 @@ def _stopsignal(call: _Call) -> None:
     text = call.plain(call.args)
     number = go_integer(text)
     if "$" not in call.args and (number == 0 or (number is None and text.upper().removeprefix("SIG") not in _SIGNALS)):
-        raise DockerfileError(0, f"STOPSIGNAL takes a signal: {text}", "such as SIGTERM or 15")
+        raise DockerfileError(0, f"STOPSIGNAL needs a signal: {text}", "for example SIGTERM or 15")
 
 
 def _volume(call: _Call) -> None:
@@ -374,7 +376,7 @@ def _volume(call: _Call) -> None:
     _need(call, words, "/path")
     for word in words:
         if not word.strip():
-            raise DockerfileError(0, "VOLUME takes paths, and one of these is empty")
+            raise DockerfileError(0, "VOLUME has an empty path")
         call.plain(word)
 
 

@@ -1,4 +1,4 @@
-"""Values as Docker's tools read them, which are written in Go: truth values, numbers, durations, sizes, addresses.
+"""Values as Docker's tools read them, which are written in Go: booleans, numbers, durations, sizes, addresses.
 
 In: text. Out: its value, None if it is refused. The rules are those of https://pkg.go.dev/strconv and
 https://pkg.go.dev/time, and for sizes of https://github.com/docker/go-units (size.go).
@@ -23,7 +23,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:b|[kmgtp](?:i?b)?)?", re.IGNORECA
 
 
 def go_bool(text: str) -> bool | None:
-    """Return a truth value (strconv.ParseBool)."""
+    """Return a boolean (strconv.ParseBool)."""
     return _BOOLS.get(text)
 
 

@@ -82,7 +82,7 @@ def platform_mistake(text: str) -> str:
     if right in KNOWN:
         return f'write "{right}"'
     near = difflib.get_close_matches(text, KNOWN, n=1, cutoff=0.5)
-    return f'did you mean "{near[0]}"?' if near else "a platform is written OS/ARCH, such as linux/arm64"
+    return f'did you mean "{near[0]}"?' if near else "use OS/ARCH, such as linux/arm64"
 
 
 def platform_of(os: str, arch: str, variant: str) -> str:

@@ -38,10 +38,10 @@ def check_names(image: str, registry: str | None) -> None:
     """Raise `MisuseError` if this cannot be an image, or its images cannot be pushed there."""
     declared = schema_of("manifest")["properties"]["image"]
     if not re.search(declared["pattern"], image) or image.endswith("\n") or len(image) > declared["maxLength"]:
-        rule = "lower-case letters and digits, joined by `.`, `_` or `-`"
-        raise MisuseError(f'"{printable(image)}" cannot be an image: its name is made of {rule}')
+        rule = "use lower-case letters and digits, separated by `.`, `_` or `-`"
+        raise MisuseError(f'"{printable(image)}" is not a valid image name: {rule}')
     if registry is not None and not is_repository(f"{registry}/{image}"):
-        raise MisuseError(f'--registry: "{printable(registry)}" cannot stand before /{image}; it is like ghcr.io/acme')
+        raise MisuseError(f'--registry: "{printable(registry)}" is not a valid prefix; use one like ghcr.io/acme')
 
 
 def first_files(image: str, releases: Collection[NewRelease], registry: str | None) -> dict[str, str]:
@@ -103,7 +103,7 @@ def write_family(root: Path, files: Mapping[str, str], waiting: Callable[[], Non
 
 
 def _check_free(folder: OpenFolder, paths: Iterable[str]) -> None:
-    """Raise `BakegenError` with everything that is where a file is to be written."""
+    """Raise `BakegenError` with everything that is in the place of a new file."""
     problems = []
     for path in paths:
         seen = look(folder, path)
@@ -112,10 +112,10 @@ def _check_free(folder: OpenFolder, paths: Iterable[str]) -> None:
         if seen.at == path:
             message = "already exists"
         elif seen.is_link:
-            message = "is a symbolic link, which bakegen does not follow"
+            message = "this is a symbolic link"
         else:
-            message = "is not a folder"
-        hint = "init overwrites nothing: give the family another name, or move this away"
+            message = "this is not a folder"
+        hint = "use another name for the family, or move this; init does not overwrite anything"
         problems.append(output_problem("file-exists", seen.at, message, hint))
     if problems:
         raise BakegenError(problems)

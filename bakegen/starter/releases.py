@@ -51,36 +51,38 @@ def parse_releases(text: str) -> tuple[NewRelease, ...]:
         if token.text in {"(", ")", ",", ""}:
             raise mistake(token, f"a {what} is missing here")
         if not pattern.match(token.text):
-            raise mistake(token, f"a {what} is {rule}")
+            raise mistake(token, f"{rule}")
         if token.text in known:
-            raise mistake(token, f"this {what} is named twice")
+            raise mistake(token, f"this {what} is listed twice")
         return token
 
     found: dict[str, list[str]] = {}
     end = _Token(",", 0)
     while end.text:
         if end.text != ",":
-            raise mistake(end, "a comma is missing before this" if end.text != ")" else "this closes nothing")
-        release = name("release", _RELEASE, "made of lower-case letters and digits, joined by `.`, `_` or `-`", found)
+            raise mistake(end, "a comma is missing before this" if end.text != ")" else "unmatched closing parenthesis")
+        release = name("release", _RELEASE, "use lower-case letters and digits, separated by `.`, `_` or `-`", found)
         if release.text == BASE and found:
-            raise mistake(release, f"`{BASE}` is what the others are built on: name it first, or not at all")
+            raise mistake(release, f"the other releases are built on `{BASE}`: list it first, or leave it out")
         needs = found[release.text] = []
         opening = end = next(tokens)
         if opening.text != "(":
             continue
         while end.text != ")":
-            needed = name("property", _PROPERTY, "a letter, followed by letters, digits and `_`", needs)
+            needed = name("property", _PROPERTY, "a property is a letter followed by letters, digits or `_`", needs)
             if needed.text in TAKEN:
-                raise mistake(needed, "this property means something else already")
+                raise mistake(needed, "this property name is reserved")
             needs.append(needed.text)
             end = next(tokens)
             if not end.text:
-                raise mistake(opening, "this is never closed")
+                raise mistake(opening, "unclosed parenthesis")
             if end.text not in ",)":
-                raise mistake(end, "a comma is missing before this" if end.text != "(" else "parentheses do not nest")
+                raise mistake(
+                    end, "a comma is missing before this" if end.text != "(" else "parentheses cannot be nested"
+                )
         if release.text == BASE:
-            raise mistake(release, f"`{BASE}` is what the others are built on: it cannot depend on anything")
+            raise mistake(release, f"the other releases are built on `{BASE}`: it cannot depend on a property")
         end = next(tokens)
     if list(found) == [BASE]:
-        raise mistake(_Token(BASE, text.index(BASE)), "name a release that is built on this one")
+        raise mistake(_Token(BASE, text.index(BASE)), "add a release that is built on this one")
     return tuple(NewRelease(release, tuple(needs)) for release, needs in found.items())

@@ -160,7 +160,7 @@ class _Output:
 
 def _complaint(reply: Reply) -> str:
     """Return the first line of what docker says when it refuses, without its prefixes."""
-    line = next((line for line in reply.said.splitlines() if line.strip()), "docker says nothing")
+    line = next((line for line in reply.said.splitlines() if line.strip()), "docker printed no error")
     while (shorter := _PROMPT.sub("", line)) != line:
         line = shorter
     return line

@@ -65,13 +65,13 @@ def _examine_image(docker: DockerSession, cases: Sequence[CheckCase]) -> Sequenc
     image, platform = cases[0].image, cases[0].platform
     registered = image.platforms is not None
     if image.platforms is not None and platform not in image.platforms:
-        return [f"is for {', '.join(image.platforms) or 'no platform'} only"] * len(cases)
+        return [f"is only built for {', '.join(image.platforms) or 'no platform'}"] * len(cases)
     try:
         with docker.pulled(image.name(platform), platform) if registered else nullcontext():
             return _examine_checks(docker, cases)
     except DockerError as error:
-        where = "its registry" if registered else "the engine"
-        return [f"cannot be tested as {where} has it: {error}"] * len(cases)
+        where = "registry" if registered else "engine"
+        return [f"the image in the {where} cannot be tested: {error}"] * len(cases)
 
 
 def _examine_checks(docker: DockerSession, cases: Sequence[CheckCase]) -> list[list[Evidence] | str]:

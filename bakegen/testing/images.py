@@ -69,7 +69,7 @@ class ImageLookup:
     def image(self, reference: str) -> Image | MissingReference:
         """Return what a reference leads to."""
         if not is_reference(reference):
-            return MissingReference(reference, "is no name of an image that Docker accepts")
+            return MissingReference(reference, "is not a valid image reference")
         if not self.pull:
             try:
                 known = self.docker.call("docker", "image", "inspect", "--format={{.Id}}", reference)
@@ -112,7 +112,7 @@ class ImageLookup:
 
 def _why_missing(said: str, *, pull: bool) -> str:
     if said.endswith("not found"):
-        return "is not in its registry" if pull else "is neither in the engine nor in its registry"
+        return "was not found in its registry" if pull else "was not found in the engine or in its registry"
     help_ = "; log in to the registry first" if _CLOSED.search(said) else ""
     return f"cannot be looked up in its registry: {said}{help_}"
 

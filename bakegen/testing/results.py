@@ -54,7 +54,11 @@ def missing_references_result(target: str, missing: Sequence[MissingReference]) 
 def missing_platform_result(case: CheckCase, why: str) -> CheckResult:
     """Return the result for an image that cannot be tested for a platform."""
     local = case.image.platforms is None
-    hints = ["--platform tests fewer platforms, --pull what the registry has"] if local and "platform" in why else []
+    hints = (
+        ["use --platform to test fewer platforms, or --pull to test the images in the registry"]
+        if local and "platform" in why
+        else []
+    )
     failure = _failure(f"no {case.platform}: {case.image.references[0]} {why}", *hints)
     return CheckResult(case.target, case.platform, IMAGE, case.image.references, 0, (failure,))
 
@@ -67,7 +71,7 @@ def check_result(case: CheckCase, check: Check, evidence: Evidence, limits: Limi
         options = ["--rm", *run_options(case.platform, check.entrypoint)]
         command = shlex.join(["docker", "run", *options, name, *check.run])
         if evidence.refused:
-            failures.append(_failure(f"docker refuses to run it: {evidence.refused}", command=command))
+            failures.append(_failure(f"docker cannot run it: {evidence.refused}", command=command))
         elif evidence.output and (lines := list(_run_lines(check, evidence.output, case.platform, limits))):
             failures.append(_failure(*lines, command=command))
     if evidence.missing:
@@ -96,23 +100,23 @@ def _run_lines(check: Check, said: CommandOutput, platform: str, limits: Limits)
         return
     yield from found
     if "exec format error" in said.text:
-        yield f"this engine cannot run programs for {platform}; where it may, `{_EMULATOR}` teaches it to"
+        yield f"this engine cannot run programs for {platform}; `{_EMULATOR}` installs an emulator"
     lines = said.text.splitlines()
     if not said.text.strip():
         yield "it printed nothing"
         return
-    yield "it printed:" if len(lines) <= _LINES else f"the last {_LINES} lines that it printed:"
+    yield "it printed:" if len(lines) <= _LINES else f"the last {_LINES} lines of its output:"
     for line in lines[-_LINES:]:
         yield f"  {line if len(line) <= _WIDTH else line[:_WIDTH] + '…'}"
 
 
 def _mismatches(check: Check, said: CommandOutput, limits: Limits) -> Iterator[str]:
     if said.code is None:
-        yield f"it was still running after {check.timeout} seconds, and was stopped"
+        yield f"timed out after {check.timeout} seconds"
     elif said.code != check.exit:
         yield f"expected exit code {check.exit}, got {said.code}"
     if check.output is not None and not any(check.output in part for part in said.parts):
-        yield f'expected it to print "{check.output}"'
+        yield f'expected output "{check.output}"'
     if check.matches is not None and (mistake := _match_mistake(check.matches, said.parts, limits)):
         yield mistake
 
@@ -124,13 +128,13 @@ def _match_mistake(pattern: str, parts: Sequence[str], limits: Limits) -> str:
     except OverrunError as error:
         if error.problem is not TOO_LONG:
             raise
-        return f"the regular expression {pattern} takes more than {SECONDS} seconds to look for; make it simpler"
-    return "" if found else f"expected it to print what matches {pattern}"
+        return f"the regular expression {pattern} takes more than {SECONDS} seconds; simplify it"
+    return "" if found else f"expected output matching {pattern}"
 
 
 def _missing_line(path: str, why: str) -> str:
     known = why.startswith(("Could not find the file", "No such container:path"))
-    return f"{path} is missing" if known else f"{path} cannot be found: {why}"
+    return f"{path} is missing" if known else f"{path} cannot be read: {why}"
 
 
 def _config_lines(check: Check, config: Mapping[str, Any], size: int) -> Iterator[str]:

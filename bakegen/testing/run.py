@@ -42,14 +42,14 @@ def plan_checks(project: Project, selected: Sequence[Target], asked: str) -> Che
     graph = project.graph
     platforms = platforms_left(selected, asked or os.environ.get(PLATFORMS, ""))
     wanted = published(
-        [target for target in selected if target.name in platforms], "test", "name what is built from it"
+        [target for target in selected if target.name in platforms], "test", "select what is built from it"
     )
     checked = [target for target in wanted if graph.manifest(target.image).release(target.release).checks]
     if not checked:
         raise fail(
             "no-checks",
-            "nothing of what is selected has checks",
-            hint="declare them in its manifest: test: {NAME: {run: […], output: …}}",
+            "no selected target has checks",
+            hint="add them to its manifest: test: {NAME: {run: […], output: …}}",
         )
     return CheckPlan(
         {target.name: platforms[target.name] for target in checked},

@@ -101,8 +101,8 @@ def _find(project: Project, words: Sequence[str], environment: Mapping[str, str]
         names = [target.name for target in picked]
         raise fail(
             "several-targets",
-            f"{' '.join(words)} picks {len(names)} targets: {some(names, 12)}",
-            hint="name one of them, or add selectors such as python=3.9",
+            f"{' '.join(words)} matches {len(names)} targets: {some(names, 12)}",
+            hint="choose one of them, or add selectors such as python=3.9",
         )
     return [picked[0]]
 
@@ -129,7 +129,7 @@ def _lines(graph: Graph, target: Target, environment: Mapping[str, str]) -> Iter
     if target.publish:
         yield from _tag_lines(graph, target, environment, place)
     else:
-        yield Line("tag", "none: it is built as a parent and not published", place((*release.path, "publish")))
+        yield Line("tag", "none: it is a parent and not published", place((*release.path, "publish")))
     for platform in platforms_in(target.platforms, environment):
         yield Line("platform", platform, place(("platforms", manifest.platforms.index(platform))))
     for missing in target.missing_platforms:
@@ -172,7 +172,7 @@ def _tag_lines(
     for axis, found in target.names.items():
         for name in found:
             if name.text != target.values[axis]:
-                why = f"; before {', '.join(name.rivals)}, until a newer one comes" if name.rivals else ""
+                why = f"; newer than {', '.join(name.rivals)}" if name.rivals else ""
                 yield Line(f"{axis} is also", f"{_called(name.text)}{why}", place(name.path))
     for lost in target.lost_names:
         yield Line(f"{lost.axis} is not", f"{_called(lost.text)}: {lost.winner} is newer", place(lost.path))

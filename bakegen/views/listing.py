@@ -25,8 +25,8 @@ def built_targets(targets: Iterable[Target], environment: Mapping[str, str]) -> 
     if not found:
         raise fail(
             "empty-selection",
-            f"nothing selected is for {PLATFORMS}={environment.get(PLATFORMS, '')}",
-            hint=f"it is for {', '.join(dict.fromkeys(name for target in everything for name in target.platforms))}",
+            f"no selected target is built for {PLATFORMS}={environment.get(PLATFORMS, '')}",
+            hint=f"available: {', '.join(dict.fromkeys(name for target in everything for name in target.platforms))}",
         )
     return found
 

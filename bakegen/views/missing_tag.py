@@ -81,17 +81,15 @@ def _taken_apart(
             wrong = [name for name, text in (parts or {}).items() if name in called and text not in called[name]]
             if not parts or len(wrong) == len(parts):
                 continue
-            hints = [
-                f'no {name} is called "{parts[name]}": {did_you_mean(parts[name], called[name])}' for name in wrong
-            ]
+            hints = [f'unknown {name} "{parts[name]}": {did_you_mean(parts[name], called[name])}' for name in wrong]
             shown = ", ".join(f"{name} = {text}" for name, text in parts.items())
             yield (
                 len(wrong),
                 manifest.source.problem(
                     "unknown-tag",
-                    f'no target has the tag "{tag}"; from this pattern, it would have {shown}',
+                    f'no target has the tag "{tag}"; this pattern would require {shown}',
                     pattern.path,
-                    hint="; ".join(hints) or "there is no such combination",
+                    hint="; ".join(hints) or "this combination does not exist",
                 ),
             )
 
