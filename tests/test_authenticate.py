@@ -247,7 +247,7 @@ def test_a_login_that_cannot_be_kept_is_told(project: Path, docker_config: Path)
     docker_config.chmod(0o500)
     done = without_rights(project, "authenticate")
     docker_config.chmod(0o700)
-    assert "docker cannot keep the login" in done.stderr
+    assert "docker cannot store the login" in done.stderr
     assert "[docker-config]" in done.stderr
     assert PASSWORD not in outcome.text() + done.stderr
 
@@ -284,7 +284,7 @@ def test_a_password_of_a_word_that_docker_says_changes_nothing(project: Path, do
     assert docker_config
     say_who(project, password="status: 401")
 
-    assert "refuses ann: 401 Unauthorized [login-failed]" in run(project, ["authenticate"]).stderr
+    assert "rejected the login of ann: 401 Unauthorized [login-failed]" in run(project, ["authenticate"]).stderr
 
 
 def install_helper(docker_config: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +306,7 @@ def test_a_password_is_text_in_any_locale(
     command = [sys.executable, "-m", "bakegen", "authenticate"]
     done = subprocess.run(command, cwd=project, text=True, capture_output=True, check=False)
 
-    assert f"{guarded_registry.host} refuses ann: 401 Unauthorized [login-failed]" in done.stderr
+    assert f"{guarded_registry.host} rejected the login of ann: 401 Unauthorized [login-failed]" in done.stderr
 
 
 @engine

@@ -335,7 +335,7 @@ def logged_in_to(*hosts: str) -> Callable[[Machine, str], None]:
 def environment_goes_first(machine: Machine, said: str) -> None:
     logged_in_to(*REGISTRIES)(machine, said)
     machine.environment["QUAY_PASSWORD"] = "swordfish"
-    with pytest.raises(AssertionError, match=r"quay\.io refuses .*\[login-failed\]"):
+    with pytest.raises(AssertionError, match=r"quay\.io rejected .*\[login-failed\]"):
         machine.bash("bakegen authenticate")
 
 

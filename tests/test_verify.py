@@ -217,7 +217,7 @@ def test_a_buildx_that_is_too_old_is_not_asked(tmp_path: Path, buildx: Buildx, m
     graph = load_project(make(tmp_path, f'buildx: "0.999"\n{MANIFEST}')).graph
 
     assert find_tool(graph) is None
-    with pytest.raises(BakegenError, match=r"no buildx of version 0.999 or newer here \[no-buildx\]"):
+    with pytest.raises(BakegenError, match=r"buildx 0\.999 or newer was not found \[no-buildx\]"):
         find_tool(graph, "buildx")
 
 

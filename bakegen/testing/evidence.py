@@ -71,7 +71,7 @@ def _examine_image(docker: DockerSession, cases: Sequence[CheckCase]) -> Sequenc
             return _examine_checks(docker, cases)
     except DockerError as error:
         where = "registry" if registered else "engine"
-        return [f"the image in the {where} cannot be tested: {error}"] * len(cases)
+        return [f"cannot be tested as it is in the {where}: {error}"] * len(cases)
 
 
 def _examine_checks(docker: DockerSession, cases: Sequence[CheckCase]) -> list[list[Evidence] | str]:
