@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -272,7 +272,9 @@ def listed(node: str, reference: str, microseconds: int, status: str = "Complete
 def test_a_record_of_a_build_tells_how_it_went() -> None:
     assert listed("farm0", "x", 250_000) == (
         ("farm0", "x"),
-        BuildRecord("completed", timedelta(microseconds=250_000), steps=9, cached_steps=4),
+        BuildRecord(
+            "completed", datetime(2026, 1, 1, tzinfo=UTC), timedelta(microseconds=250_000), steps=9, cached_steps=4
+        ),
     )
     assert listed("farm0", "x", 1, "Error")[1].status == "failed"
     assert listed("farm0", "x", 0, "Running")[1].duration == timedelta(0)

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def run_build(
         except SystemExit as end:
             code = int(end.code or 0)
         builds = begun_builds(group, began)
-        history = read_history(buildx, builds.values(), Path(folder, "nodes"), failed=code != 0)
+        lasted = timedelta(seconds=time.time() - began)
+        history = read_history(buildx, builds.values(), Path(folder, "nodes"), failed=code != 0, lasted=lasted)
         read_tags = partial(_read_tags, plan, root, buildx, environment)
         if code:
             results = results_of_failure(plan, builds, history, read_tags)

@@ -14,7 +14,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from math import ceil
@@ -31,6 +31,7 @@ _LISTED = 50  # records of a node that buildx lists, the latest ones (recordsLim
 _EXPECTED = 40  # records of a node that each part of a longer list is to have
 _PATIENCE = 20  # seconds, after which buildx itself gives a node up
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)  # buildx compares times by the second
 _STATUS: Mapping[str, Status] = {"Completed": "completed", "Error": "failed", "Running": "running"}
 
 Key = tuple[str, str]  # node, reference
@@ -41,9 +42,10 @@ Page = Callable[[Sequence[str]], list[tuple[Key, "BuildRecord"]]]
 
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
-    """A build on one node: how it ended, how long it took, how many steps it has, and how many came from the cache."""
+    """A build on one node: how it ended, when it began by the node's clock, its length and steps, those from the cache."""
 
     status: Status
+    began: datetime
     duration: timedelta
     steps: int
     cached_steps: int
@@ -61,8 +63,10 @@ class History:
     silent: tuple[str, ...] = ()
 
 
-def read_history(buildx: Buildx, builds: Collection[BegunBuild], folder: Path, *, failed: bool) -> History:
-    """Return what is remembered of builds, all of one builder; `folder` is empty.
+def read_history(
+    buildx: Buildx, builds: Collection[BegunBuild], folder: Path, *, failed: bool, lasted: timedelta
+) -> History:
+    """Return what is remembered of builds, all of one builder, begun in a run that lasted so long; `folder` is empty.
 
     If the run has failed, any node may be down, so that each is asked by itself; else all are asked at once.
     """
@@ -73,7 +77,7 @@ def read_history(buildx: Buildx, builds: Collection[BegunBuild], folder: Path, *
     command = [*buildx.command, "history", "ls", "--builder", builder, "--format", "json"]
     with asking(_PATIENCE) as asker:
         asked = [
-            (group, asker.begin(partial(_read, partial(asker, environment=group.environment), command, group)))
+            (group, asker.begin(partial(_read, partial(asker, environment=group.environment), command, group, lasted)))
             for group in _groups(builder, wanted, folder, each=failed)
         ]
         found = [(group, future.result()) for group, future in asked]
@@ -115,14 +119,21 @@ class _SilentError(Exception):
     """A builder does not list its history."""
 
 
-def _read(run: Callable[[Sequence[str]], Reply], command: Sequence[str], group: _NodeGroup) -> Records | None:
+def _read(
+    run: Callable[[Sequence[str]], Reply], command: Sequence[str], group: _NodeGroup, lasted: timedelta
+) -> Records | None:
     """Return the records that are wanted, as far as the nodes have them; None if they do not answer."""
+    since: list[str] = []  # leaves out earlier runs, as soon as the clocks of the nodes are known
 
     def page(filters: Sequence[str]) -> list[tuple[Key, BuildRecord]]:
-        reply = run([*command, *(f"--filter={one}" for one in filters)])
+        reply = run([*command, *(f"--filter={one}" for one in (*since, *filters))])
         if reply.code != 0:
             raise _SilentError
-        return [parse_record(line) for line in reply.out.splitlines()]
+        found = [parse_record(line) for line in reply.out.splitlines()]
+        mine = [record.began for key, record in found if key in group.wanted]
+        if mine and not since:
+            since.append(f"startedAt>{min(mine) - lasted - _SECOND:%Y-%m-%dT%H:%M:%SZ}")
+        return found
 
     if any(map(is_silent, group.endpoints)):
         return None
@@ -169,7 +180,7 @@ def parse_record(line: str) -> tuple[Key, BuildRecord]:
     _, node, reference = told["ref"].split("/")
     start, end = (datetime.fromisoformat(told.get(key) or told["created_at"]) for key in ("created_at", "completed_at"))
     return (node, reference), BuildRecord(
-        _STATUS[told["status"]], end - start, told["total_steps"], told["cached_steps"]
+        _STATUS[told["status"]], start.astimezone(UTC), end - start, told["total_steps"], told["cached_steps"]
     )
 
 
