@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bakegen.spec.dockerfile import DockerfileError, Reference, Use, parse_dockerfile, references
+from bakegen.spec.dockerfile import Reference, Use, parse_dockerfile, references
+from bakegen.spec.dockerfile_words import DockerfileError
 
 AMD64 = "linux/amd64"
 

@@ -13,8 +13,9 @@ import pytest
 from drawing import drawn
 from hypothesis import strategies as st
 
-from bakegen.spec.dockerfile import DockerfileError, parse_dockerfile, references
+from bakegen.spec.dockerfile import parse_dockerfile, references
 from bakegen.spec.dockerfile_rules import check_instructions, check_lines
+from bakegen.spec.dockerfile_words import DockerfileError
 
 # Instructions to begin with, right and wrong, and what a mutation may put in.
 SEEDS = {

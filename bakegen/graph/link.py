@@ -22,7 +22,8 @@ from bakegen.graph.groups import make_groups
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest, Release
 from bakegen.source.yaml import KeyPath
-from bakegen.spec.dockerfile import Dockerfile, DockerfileError, parse_dockerfile, references, syntax_problem
+from bakegen.spec.dockerfile import Dockerfile, parse_dockerfile, references, syntax_problem
+from bakegen.spec.dockerfile_words import DockerfileError
 from bakegen.spec.references import familiar
 
 

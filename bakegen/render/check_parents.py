@@ -14,8 +14,9 @@ from bakegen.errors import Position, Problem, line_at, narrowed
 from bakegen.graph.expand import build_args
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest
-from bakegen.spec.dockerfile import Dockerfile, DockerfileError, Reference, parse_dockerfile, references, syntax_problem
+from bakegen.spec.dockerfile import Dockerfile, Reference, parse_dockerfile, references, syntax_problem
 from bakegen.spec.dockerfile_rules import check_instructions, check_lines
+from bakegen.spec.dockerfile_words import DockerfileError
 from bakegen.spec.references import familiar
 
 # Build args that need no ARG: https://docs.docker.com/reference/dockerfile/#predefined-args and #buildkit-built-in-build-args

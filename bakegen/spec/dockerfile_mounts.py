@@ -12,7 +12,7 @@ from posixpath import normpath
 
 from bakegen.errors import did_you_mean
 from bakegen.spec.csv_record import csv_fields
-from bakegen.spec.dockerfile import DockerfileError
+from bakegen.spec.dockerfile_words import DockerfileError
 from bakegen.spec.go_values import go_bool, go_natural, is_size
 
 _MOUNT_TYPES = ("bind", "cache", "secret", "ssh", "tmpfs")

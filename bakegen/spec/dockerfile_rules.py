@@ -18,17 +18,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from bakegen.errors import did_you_mean
-from bakegen.spec.dockerfile import (
-    INSTRUCTIONS,
-    Dockerfile,
-    DockerfileError,
-    Instruction,
-    instruction_of,
-    split_flags,
-    split_words,
-    unquoted,
-)
+from bakegen.spec.dockerfile import INSTRUCTIONS, Dockerfile, Instruction, instruction_of
 from bakegen.spec.dockerfile_mounts import check_among, check_device, check_mount
+from bakegen.spec.dockerfile_words import DockerfileError, split_flags, split_words, unquoted
 from bakegen.spec.go_values import go_duration, go_integer, go_natural, is_address
 from bakegen.spec.references import is_reference
 
