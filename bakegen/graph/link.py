@@ -16,7 +16,8 @@ from bakegen.errors import BakegenError, Code, Collector, did_you_mean
 from bakegen.expressions.bake_environment import REGISTRY, REGISTRY_RULES, under_registry
 from bakegen.expressions.text import Text, Variable
 from bakegen.graph.checks import check_declarations, check_images, check_targets, described, spelt
-from bakegen.graph.expand import Draft, Expansion, ParentRequest
+from bakegen.graph.draft import Draft, ParentRequest
+from bakegen.graph.expand import Expansion
 from bakegen.graph.graph import Graph
 from bakegen.graph.groups import make_groups
 from bakegen.graph.model import Parent, Target

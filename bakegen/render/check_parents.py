@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bakegen.errors import Position, Problem, line_at, narrowed
-from bakegen.graph.expand import build_args
+from bakegen.graph.draft import build_args
 from bakegen.graph.model import Parent, Target
 from bakegen.manifest.model import Manifest
 from bakegen.spec.dockerfile import Dockerfile, Reference, parse_dockerfile, references, syntax_problem

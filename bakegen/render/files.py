@@ -16,7 +16,7 @@ from typing import Literal
 from bakegen.bake.model import BAKE_FILE, bake_model
 from bakegen.errors import BakegenError, Collector
 from bakegen.expressions.scope import Scope
-from bakegen.graph.expand import OUTPUT
+from bakegen.graph.draft import OUTPUT
 from bakegen.graph.link import no_dockerfile
 from bakegen.graph.model import Target
 from bakegen.graph.scope import FamilyNames

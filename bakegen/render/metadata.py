@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from bakegen.expressions.text import Text
-from bakegen.graph.expand import OUTPUT
+from bakegen.graph.draft import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.manifest.model import Manifest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bakegen.graph.expand import OUTPUT
+from bakegen.graph.draft import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.manifest.model import Manifest

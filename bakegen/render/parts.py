@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bakegen.bake.model import BAKE_FILE
-from bakegen.graph.expand import OUTPUT
+from bakegen.graph.draft import OUTPUT
 from bakegen.render.pages import PAGES, README
 
 Part = Literal["dockerfiles", "docs", "bake"]

@@ -18,7 +18,7 @@ from bakegen.console import count
 from bakegen.expressions.sandbox import Evaluator
 from bakegen.expressions.scope import EMPTY_NAME
 from bakegen.expressions.versions import newest_first
-from bakegen.graph.expand import OUTPUT
+from bakegen.graph.draft import OUTPUT
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.manifest.model import Deprecation

@@ -14,7 +14,7 @@ from typing import Any
 from bakegen.errors import BakegenError, fail, printable, some
 from bakegen.expressions.bake_environment import platforms_in
 from bakegen.expressions.text import Text
-from bakegen.graph.expand import build_args
+from bakegen.graph.draft import build_args
 from bakegen.graph.graph import Graph
 from bakegen.graph.model import Target
 from bakegen.project import Project
