@@ -108,6 +108,7 @@ class GroupWriter:
         self.whole = {
             image: free_name(f"all_{name}" if name in taken else name, taken) for image, name in names.items()
         }
+        self.mixed = {image for image in tables if self._is_mixed(image)}
         self.used: dict[str, dict[str, str]] = {}  # by image and axis: what the constant is called
         self.platforms = platforms
         self.table_of = {name: table for each in tables.values() for table in each for name in table.names}
@@ -140,7 +141,7 @@ class GroupWriter:
         if image in self.used:
             rows = self.whole[image]
             yield rows, _together(Code(table.constant) for table in self._published(image))
-            asked = Code(f"{ROW}.platforms != no_platform") if self._is_mixed(image) else None
+            asked = Code(f"{ROW}.platforms != no_platform") if image in self.mixed else None
             for axis, name in self.used[image].items():
                 yield name, Grouping(ROW, Code(rows), Code(f"{ROW}.{axis_column(axis)}"), Code(f"{ROW}.name"), asked)
 
@@ -203,7 +204,7 @@ class GroupWriter:
                         if axis not in by_axis:
                             by_axis[axis] = free_name(f"{rows}_by_{constant(axis)}", self.taken)
                         names = f"{by_axis[axis]}[{quoted(value)}]"
-                        return f"try({names}, no_platform)" if self._is_mixed(image) else names
+                        return f"try({names}, no_platform)" if image in self.mixed else names
         return ""
 
     def _published(self, image: str) -> list[Table]:
@@ -221,7 +222,7 @@ class GroupWriter:
         tables = [(table, names) for table, names in wanted if table.is_published]
         if len(tables) == 1 or any(names for table, names in wanted if not table.is_published):
             return None
-        for condition in dict.fromkeys(filter(None, conditions)):
+        for condition in dict.fromkeys(filter(None, conditions)):  # without one, the tables do as they are
             if all(table.knows(condition) and table.chosen(condition) == names for table, names in tables):
                 return condition
         return None

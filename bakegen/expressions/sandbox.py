@@ -126,11 +126,13 @@ def _joined(pieces: Iterable[str | FreeText], most: int) -> str | FreeText:
     """Join the pieces that a template gives; raises TooLargeError."""
     found, left = [], most
     for piece in pieces:
-        text = _finalize(piece)  # as a filter block gives whatever its filter gives
+        # Jinja has finalized what `{{ }}` writes; a filter block gives whatever its filter gives.
+        text = piece if type(piece) is str else _finalize(piece)
         found.append(text)
-        left -= len(text) if isinstance(text, str) else 0
-        if left < 0:
-            raise too_large(most)
+        if isinstance(text, str):
+            left -= len(text)
+            if left < 0:
+                raise too_large(most)
     try:
         return "".join(found)  # type: ignore[arg-type]  # most texts hold no variable
     except TypeError:

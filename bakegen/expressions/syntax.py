@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -27,6 +28,7 @@ def split_expressions(text: str) -> list[str] | None:
     return [part.strip() if index % 2 else part for index, part in enumerate(parts)]
 
 
+@lru_cache(maxsize=1024)  # asked for each target that a pattern gives tags to
 def computed_from(pattern: str, axes: frozenset[str]) -> str | None:
     """Return an axis that a tag pattern computes text from, where it could have meant a name of its value; None if none.
 

@@ -67,6 +67,11 @@ class Text:
 
     def replaced(self, value: Callable[[Variable], str]) -> str:
         """Return the text with `value(variable)` for each variable."""
+        match self.parts:
+            case ():
+                return ""
+            case (str() as literal,):  # most texts
+                return literal
         return "".join(part if isinstance(part, str) else value(part) for part in self.parts)
 
     def with_defaults(self) -> str:
